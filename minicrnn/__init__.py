@@ -1,0 +1,1 @@
+"""minicrnn: a text recogniser written from scratch."""
