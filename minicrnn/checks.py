@@ -135,9 +135,7 @@ def compare_with(
 
 
 def _assert_close(name: str, ours: Tensor, theirs: Tensor, atol: float, rtol: float) -> None:
-    torch.testing.assert_close(
-        ours, theirs, atol=atol, rtol=rtol, equal_nan=True, msg=lambda m: f"{name}: {m}"
-    )
+    torch.testing.assert_close(ours, theirs, atol=atol, rtol=rtol, equal_nan=True, msg=lambda m: f"{name}: {m}")
 
 
 def _leaf_like(tensor: Tensor) -> Tensor:
@@ -162,9 +160,7 @@ def _random_like(outputs: Sequence[Tensor], seed: int) -> list[Tensor]:
     return [torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y) for y in outputs]
 
 
-def _central_difference(
-    objective: Callable[[], float], data: Tensor, position: tuple[int, ...], eps: float
-) -> float:
+def _central_difference(objective: Callable[[], float], data: Tensor, position: tuple[int, ...], eps: float) -> float:
     value = data[position].item()
     data[position] = value + eps
     above = objective()

@@ -19,6 +19,4 @@ def match_autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
 
 def at_least_float32(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """Cast half and bfloat16 tensors to float32: for sums over many values, which would lose their tail."""
-    return tuple(
-        t.float() if t is not None and t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors
-    )
+    return tuple(t.float() if t is not None and t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors)

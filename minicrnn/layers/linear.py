@@ -112,6 +112,4 @@ class Linear(nn.Module):
         return _Linear.apply(*match_autocast(x, self.weight, self.bias))
 
     def extra_repr(self) -> str:
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-        )
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

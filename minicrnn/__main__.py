@@ -1,0 +1,5 @@
+"""``python -m minicrnn`` is the command line."""
+
+from minicrnn.cli import main
+
+main()

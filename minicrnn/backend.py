@@ -1,0 +1,72 @@
+"""The only place that chooses between implementations of an operation.
+
+A level is a name: ``"torch"`` (vectorised torch primitives, any device) or ``"numba"`` (compiled kernels).
+The table below lists, for each operation, the levels that exist and the tensors each can take, fastest
+first. Users pin a level with :func:`use_backend`; operations ask :func:`choose`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from torch import Tensor
+
+BACKENDS = ("auto", "torch", "numba")
+
+_IMPLEMENTATIONS: dict[str, dict[str, Callable[[Tensor], bool]]] = {
+    "ctc_loss": {"torch": Tensor.is_floating_point},
+}
+
+# A context variable, not a global: a thread or an asyncio task that pins a level does not disturb the others.
+_forced: ContextVar[str] = ContextVar("minicrnn_backend", default="auto")
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Run the operations inside the ``with`` at one level: ``"torch"``, ``"numba"``, or ``"auto"``.
+
+    Nests; the previous choice returns on leaving. Seen by the current thread or asyncio task only. The
+    backward pass runs at the level that the forward pass ran at.
+
+    Raises:
+        ValueError: no such level.
+
+    >>> import torch
+    >>> with use_backend("torch"):
+    ...     choose("ctc_loss", torch.zeros(4, 2, 3))
+    'torch'
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
+    token = _forced.set(name)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def choose(operation: str, tensor: Tensor) -> str:
+    """Name the level that runs ``operation`` on ``tensor``, by its device and dtype and the user's choice.
+
+    Raises:
+        ValueError: no such operation.
+        NotImplementedError: the level forced by :func:`use_backend` has no implementation of the operation,
+            or none that takes this tensor.
+
+    >>> import torch
+    >>> choose("ctc_loss", torch.zeros(4, 2, 3))
+    'torch'
+    """
+    if operation not in _IMPLEMENTATIONS:
+        raise ValueError(f"unknown operation {operation!r}: choose one of {', '.join(_IMPLEMENTATIONS)}")
+    able = [name for name, takes in _IMPLEMENTATIONS[operation].items() if takes(tensor)]
+    forced = _forced.get()
+    if forced in able:
+        return forced
+    if forced == "auto" and able:
+        return able[0]
+    wanted = "" if forced == "auto" else f"{forced} "
+    raise NotImplementedError(
+        f"{operation} has no {wanted}implementation for {tensor.dtype} on {tensor.device}; "
+        f"there is: {', '.join(able) or 'none'}"
+    )

@@ -1,0 +1,32 @@
+"""Data: from files on disk, or from a font, to batches of images and labels."""
+
+from minicrnn.data.augment import Augment
+from minicrnn.data.batching import Batch, WidthBatchSampler, collate
+from minicrnn.data.dataset import Item, WordImages, prepare
+from minicrnn.data.folder import Sample, read_samples
+from minicrnn.data.images import ImageError, MissingImageError, load_image, normalise_height, to_tensor
+from minicrnn.data.render import RenderedWords, random_words, render_word
+from minicrnn.data.report import DataError, Problem, Report
+
+__all__ = [
+    "Augment",
+    "Batch",
+    "DataError",
+    "ImageError",
+    "Item",
+    "MissingImageError",
+    "Problem",
+    "RenderedWords",
+    "Report",
+    "Sample",
+    "WidthBatchSampler",
+    "WordImages",
+    "collate",
+    "load_image",
+    "normalise_height",
+    "prepare",
+    "random_words",
+    "read_samples",
+    "render_word",
+    "to_tensor",
+]

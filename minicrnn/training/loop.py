@@ -1,0 +1,267 @@
+"""The training loop: one step after another, validated, recorded, saved, and resumable at any step."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from minicrnn.checkpoint import save_model
+from minicrnn.crnn import CRNN
+from minicrnn.ctc import ctc_loss_from_logits
+from minicrnn.data import Batch, Item, WidthBatchSampler, collate
+from minicrnn.evaluation import Evaluation, Prediction
+from minicrnn.reader import Reader, choose_device
+from minicrnn.text import Alphabet
+from minicrnn.training.display import Display
+from minicrnn.training.log import Row, RunLog
+from minicrnn.training.optimiser import build_optimiser, rate_factor
+from minicrnn.training.options import TrainOptions
+from minicrnn.training.state import Progress, load_state, save_state
+
+MOST_SKIPS_IN_A_ROW = 20
+SAVE_EVERY_SECONDS = 300.0
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what to try."""
+
+
+@runtime_checkable
+class WordSet(Protocol):
+    """A data set of items with widths, whose augmentation depends on the epoch."""
+
+    widths: list[int]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Item: ...
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+class Trainer:
+    """Trains a model on one data set and validates it on another.
+
+    Args:
+        model, alphabet: what to train, and the characters of its classes.
+        train_set, val_set: items to learn from and to validate on; without the latter nothing is validated.
+        options: see :class:`TrainOptions`.
+        folder: where models, state and records go; it exists.
+        display: what a person sees.
+        identity: options, alphabet and data in plain values: what a resumed run must share.
+    """
+
+    def __init__(
+        self,
+        model: CRNN,
+        alphabet: Alphabet,
+        train_set: WordSet,
+        val_set: WordSet | None,
+        options: TrainOptions,
+        folder: Path,
+        display: Display,
+        identity: dict[str, Any],
+    ) -> None:
+        self.options, self.folder, self.display, self.identity = options, folder, display, identity
+        self.device = choose_device(options.device)
+        self.model = model.to(self.device)
+        self.alphabet = alphabet
+        self.train_set, self.val_set = train_set, val_set
+        self.optimiser = build_optimiser(self.model, options)
+        self.sampler = WidthBatchSampler(train_set.widths, options.batch_size, seed=options.seed)
+        self.loader = self._loader(train_set, self.sampler)
+        per_epoch = self.sampler.batches_per_epoch
+        self.total_steps = options.steps or per_epoch * (options.epochs or 0)
+        self.progress = Progress()
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> None:
+        """Go on from the folder's ``state.safetensors``.
+
+        Raises:
+            CheckpointError: there is none, or it does not fit.
+        """
+        self.progress = load_state(self.folder / "state.safetensors", self.model, self.optimiser)
+
+    def run(self) -> bool:
+        """Train to the end. Returns False when an interrupt (Ctrl-C) ended it early; the state is saved then.
+
+        Raises:
+            TrainingError: too many steps in a row had a loss or gradients that are not finite.
+            CheckpointError: a file cannot be written.
+        """
+        log = RunLog(self.folder, self.progress.step)
+        with self.display, _interruptible() as stop:
+            self.display.begin(self.total_steps, self.progress.step)
+            while self.progress.step < self.total_steps and not stop.is_set():
+                self._epoch(stop, log)
+            if stop.is_set():
+                self._save()
+        log.close()
+        return not stop.is_set()
+
+    def _epoch(self, stop: threading.Event, log: RunLog) -> None:
+        """Train from the progress's batch to the epoch's end, or to an interrupt; validate at the end."""
+        progress = self.progress
+        self.train_set.set_epoch(progress.epoch)
+        self.sampler.set_epoch(progress.epoch, progress.batch)
+        self.model.train()
+        began = time.perf_counter()
+        for batch in self.loader:
+            loss = self._step(batch.to(self.device))
+            progress.batch += 1
+            progress.images += len(batch)
+            now = time.perf_counter()
+            progress.seconds, began = progress.seconds + now - began, now
+            self.display.step(loss)
+            if progress.step >= self.total_steps or stop.is_set():
+                break
+            if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
+                self._save()
+        if progress.batch >= self.sampler.batches_per_epoch:
+            progress.epoch, progress.batch = progress.epoch + 1, 0
+        finished = progress.step >= self.total_steps
+        if finished or (progress.batch == 0 and progress.epoch % self.options.validate_every == 0):
+            self._validate(log)
+        if finished:
+            self._save()
+
+    def _step(self, batch: Batch) -> float:
+        """One optimiser step; returns its loss. A loss or gradient that is not finite changes no weight."""
+        progress, options = self.progress, self.options
+        rate = options.peak_rate * rate_factor(progress.step, self.total_steps, options)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        loss, norm = self._backward(batch)
+        progress.step += 1
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            progress.skipped += 1
+            progress.skipped_in_a_row += 1
+            if progress.skipped_in_a_row >= MOST_SKIPS_IN_A_ROW:
+                raise TrainingError(
+                    f"{MOST_SKIPS_IN_A_ROW} steps in a row had a loss or gradients that are not finite (the last: "
+                    f"loss {loss}, gradient norm {norm}): try a lower --rate, or a longer --warmup"
+                )
+            return loss
+        progress.skipped_in_a_row = 0
+        self.optimiser.step()
+        progress.loss_sum += loss
+        progress.loss_count += 1
+        return loss
+
+    def _backward(self, batch: Batch) -> tuple[float, float]:
+        """Compute gradients, clipped. Returns the loss and the norm of the gradients before clipping."""
+        self.optimiser.zero_grad(set_to_none=True)
+        logits, lengths = self._logits(batch)
+        if not torch.isfinite(logits).all():  # the CTC loss would refuse them
+            return math.nan, math.nan
+        loss = ctc_loss_from_logits(logits, batch.targets, lengths, batch.target_lengths)
+        loss.backward()
+        clip = self.options.clip or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        return float(loss), float(norm)
+
+    def _logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.amp):
+            logits, lengths = self.model(batch.images, batch.widths)
+        return logits.float(), lengths
+
+    def _validate(self, log: RunLog) -> None:
+        """Measure, record, and save the model: as the last one, and as the best one if it is."""
+        progress = self.progress
+        val_loss, scores = math.nan, None
+        if self.val_set is not None:
+            val_loss, scores = self._measure(self.val_set)
+        row = Row(
+            epoch=progress.epoch,
+            step=progress.step,
+            rate=self.optimiser.param_groups[0]["lr"],
+            train_loss=progress.loss_sum / max(1, progress.loss_count),
+            val_loss=val_loss,
+            val_word_accuracy=scores.word_accuracy if scores else math.nan,
+            val_cer=scores.cer if scores else math.nan,
+            images_per_second=progress.images / max(progress.seconds, 1e-9),
+            skipped_steps=progress.skipped,
+            seconds=progress.seconds,
+        )
+        progress.loss_sum, progress.loss_count = 0.0, 0
+        log.add(row)
+        self.display.row(row)
+        notes = {"step": row.step, "epoch": row.epoch, "options": self.identity["options"]}
+        if scores:
+            notes |= {"val_images": len(scores.predictions), "val_word_accuracy": row.val_word_accuracy}
+            score = [scores.word_accuracy, -scores.cer, -val_loss]
+            if score > progress.best:
+                progress.best = score
+                save_model(self.folder / "best.safetensors", self.model, self.alphabet, notes)
+        save_model(self.folder / "last.safetensors", self.model, self.alphabet, notes)
+
+    @torch.inference_mode()
+    def _measure(self, words: WordSet) -> tuple[float, Evaluation]:
+        """Mean loss per character, and scores, on a validation set."""
+        reader = Reader(self.model, self.alphabet, self.device)
+        sampler = WidthBatchSampler(words.widths, self.options.batch_size, shuffle=False)
+        predictions: list[Prediction] = []
+        loss_sum, began = 0.0, time.perf_counter()
+        for batch in self._loader(words, sampler):
+            batch = batch.to(self.device)
+            logits, lengths = self._logits(batch)
+            if not torch.isfinite(logits).all():
+                raise TrainingError("the model's outputs are not finite in validation: try a lower --rate")
+            loss = ctc_loss_from_logits(logits, batch.targets, lengths, batch.target_lengths)
+            loss_sum += float(loss) * len(batch)
+            readings = reader.decode(logits.log_softmax(2), lengths)
+            predictions += [
+                Prediction(name, truth, reading.text, reading.confidence)
+                for name, truth, reading in zip(batch.names, batch.texts, readings, strict=True)
+            ]
+        self.model.train()
+        seconds = time.perf_counter() - began
+        return loss_sum / len(words), Evaluation(tuple(predictions), seconds)
+
+    def _loader(self, words: WordSet, sampler: WidthBatchSampler) -> DataLoader[Batch]:
+        workers = self.options.workers
+        return DataLoader(
+            words,  # type: ignore[arg-type]
+            batch_sampler=sampler,
+            collate_fn=collate,
+            num_workers=workers,
+            worker_init_fn=_ignore_interrupts if workers else None,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # its own: a loader draws a seed, and a resumed run makes one more
+        )
+
+    def _save(self) -> None:
+        path = self.folder / "state.safetensors"
+        save_state(path, self.model, self.optimiser, self.progress, self.identity)
+        self._saved_at = time.monotonic()
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into an event that the loop looks at between steps; a second one ends all at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # signals reach the main thread alone
+        return
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches worker processes too; the main process ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

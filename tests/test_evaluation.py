@@ -1,0 +1,78 @@
+"""Scores against hand-counted cases, and evaluation of a folder."""
+
+import pytest
+import torch
+
+from minicrnn.crnn import CRNN
+from minicrnn.data import DataError
+from minicrnn.evaluation import Evaluation, Prediction, evaluate, scene_text_form
+from minicrnn.reader import Reader
+from minicrnn.text import Alphabet
+from tests.samples import WORDS, word_folder
+
+
+def scores(*pairs):
+    predictions = tuple(Prediction(str(i), truth, text, 0.5) for i, (truth, text) in enumerate(pairs))
+    return Evaluation(predictions, seconds=2.0)
+
+
+def test_scores_by_hand():
+    found = scores(("Cat", "Cat"), ("Dog!", "dog"), ("", "ab"), ("abcd", ""))
+    assert found.word_accuracy == 1 / 4
+    assert found.protocol_accuracy == 2 / 4
+    assert found.one_minus_ned == pytest.approx((1 + (1 - 2 / 4) + 0 + 0) / 4)
+    assert found.cer == (0 + 2 + 2 + 4) / (3 + 4 + 0 + 4)
+    assert found.images_per_second == 2.0
+
+
+def test_no_images_score_nothing():
+    assert scores().word_accuracy == scores().cer == 0.0
+
+
+def test_worst_mistakes_come_first():
+    predictions = (
+        Prediction("right", "a", "a", 0.9),
+        Prediction("one off", "abc", "abd", 0.2),
+        Prediction("one off, sure", "abc", "abd", 0.8),
+        Prediction("all off", "abc", "xyz", 0.1),
+    )
+    worst = Evaluation(predictions, 1.0).worst(2)
+    assert [p.name for p in worst] == ["all off", "one off, sure"]
+
+
+@pytest.mark.parametrize(("text", "form"), [("It's 5!", "its5"), ("ÄB", "b"), ("--", ""), ("中a", "a")])
+def test_scene_text_form(text, form):
+    assert scene_text_form(text) == form
+
+
+@pytest.fixture
+def reader():
+    torch.manual_seed(0)
+    alphabet = Alphabet("abcdef")
+    return Reader(CRNN.from_preset("tiny", alphabet.num_classes, out_channels=16, hidden_size=8), alphabet)
+
+
+def test_every_image_is_scored(reader, tmp_path):
+    folder = word_folder(tmp_path / "words")
+    (folder / "extra.png").write_bytes((folder / "0.png").read_bytes())
+    with (folder / "labels.tsv").open("a", encoding="utf-8") as file:
+        file.write("extra.png\tZOË\n")  # characters that the model does not know: a mistake, not an exception
+    found = evaluate(reader, folder)
+    assert [p.truth for p in found.predictions] == [*WORDS, "ZOË"]
+    assert found.predictions[-1].text != "ZOË"
+
+
+def test_an_image_that_does_not_open_is_named(reader, tmp_path):
+    folder = word_folder(tmp_path / "words")
+    (folder / "2.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"2\.png"):
+        evaluate(reader, folder)
+    found = evaluate(reader, folder, max_bad_share=0.5)
+    assert len(found.predictions) == len(WORDS) - 1
+    assert [p.name for p in found.skipped.problems] == ["2.png"]
+
+
+def test_progress_reaches_the_total(reader, tmp_path):
+    seen = []
+    evaluate(reader, word_folder(tmp_path / "words"), progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (len(WORDS), len(WORDS))

@@ -1,0 +1,102 @@
+"""Reader: one image or many, from any source; confidences are probabilities, places are in pixels."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from minicrnn.checkpoint import save_model
+from minicrnn.crnn import CRNN
+from minicrnn.data import ImageError
+from minicrnn.reader import Reader, choose_device
+from minicrnn.text import Alphabet
+
+ALPHABET = Alphabet("ab")
+
+
+@pytest.fixture(scope="module")
+def reader():
+    torch.manual_seed(0)
+    model = CRNN.from_preset("tiny", ALPHABET.num_classes, out_channels=16, hidden_size=8)
+    with torch.no_grad():
+        model.recurrent.classes.weight *= 30  # an untrained model is undecided; this one has opinions
+    return Reader(model, ALPHABET)
+
+
+def picture(height=32, width=100, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
+
+
+def test_sources_give_the_same_reading(reader, tmp_path):
+    array = picture()
+    Image.fromarray(array).save(tmp_path / "w.png")
+    path = tmp_path / "w.png"
+    sources = [array, path, str(path), path.read_bytes(), Image.fromarray(array)]
+    assert len({reader.read(source) for source in sources}) == 1
+
+
+def test_a_list_keeps_its_order_and_a_reading_its_value(reader):
+    images = [picture(width=w, seed=w) for w in (100, 30, 61, 200, 45)]
+    together = reader.read(images, batch_size=2)
+    for image, reading in zip(images, together, strict=True):
+        alone = reader.read(image)
+        assert reading.text == alone.text
+        assert reading.confidence == pytest.approx(alone.confidence, abs=1e-4)
+    assert reader.read([]) == []
+
+
+def test_confidence_is_the_probability_of_the_text(reader):
+    """Summed over every path of a short image by brute force."""
+    image = picture(width=26)
+    with torch.inference_mode():
+        tensor = torch.tensor(image)[None, None].float() / 127.5 - 1
+        probs = reader.model(tensor)[0][:, 0].softmax(1).double()
+    reading = reader.read(image)
+    total = 0.0
+    for path in itertools.product(range(3), repeat=len(probs)):
+        collapsed = [k for k, _ in itertools.groupby(path) if k]
+        if ALPHABET.decode(collapsed) == reading.text:
+            total += float(torch.stack([probs[t, k] for t, k in enumerate(path)]).prod())
+    assert reading.frames == len(probs) <= 8
+    assert reading.confidence == pytest.approx(total, rel=1e-4)
+
+
+def test_places_scale_with_the_image(reader):
+    small = picture()
+    large = np.kron(small, np.ones((4, 4), dtype=np.uint8))
+    readings = reader.read([small, large])
+    assert readings[0].text == readings[1].text != ""
+    for a, b in zip(readings[0].characters, readings[1].characters, strict=True):
+        assert 0 <= a.left <= a.right <= 100
+        assert (b.left, b.right) == pytest.approx((4 * a.left, 4 * a.right))
+        assert 0 < a.confidence <= 1
+
+
+@pytest.mark.parametrize("shape", [(32, 1), (1, 1), (100, 2), (1, 500), (7, 3)])
+def test_odd_sizes_are_read(reader, shape):
+    assert reader.read(picture(*shape)).frames >= 1
+
+
+def test_a_broken_image_in_a_list_is_named(reader, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        reader.read([picture(), tmp_path / "broken.png"])
+
+
+def test_load(reader, tmp_path):
+    save_model(tmp_path / "m.safetensors", reader.model, ALPHABET)
+    assert Reader.load(tmp_path / "m.safetensors").read(picture()) == reader.read(picture())
+
+
+def test_alphabet_and_model_must_agree(reader):
+    with pytest.raises(ValueError, match="3 classes and the alphabet 4"):
+        Reader(reader.model, Alphabet("abc"))
+
+
+def test_devices():
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device(None) == choose_device("auto")
+    with pytest.raises(ValueError, match="Try auto or cpu"):
+        choose_device("toaster")

@@ -1,0 +1,38 @@
+"""Options are checked at once, each by name."""
+
+import pytest
+
+from minicrnn.training import TrainOptions
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "either epochs or steps"),
+        ({"epochs": 1, "steps": 1}, "either epochs or steps"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"steps": 5, "batch_size": 0}, "batch_size"),
+        ({"steps": 5, "rate": 0.0}, "rate must be positive"),
+        ({"steps": 5, "rate": float("nan")}, "rate must be positive"),
+        ({"steps": 5, "warmup": 1.5}, "warmup must be a share"),
+        ({"steps": 5, "clip": -1.0}, "clip"),
+        ({"steps": 5, "optimiser": "sgd"}, "one of adamw, adadelta"),
+        ({"steps": 5, "schedule": "step"}, "one of cosine, constant"),
+        ({"steps": 5, "preset": "huge"}, "preset must be one of vgg, paper, tiny, music"),
+        ({"steps": 5, "augment": 3.0}, "augment"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainOptions(**options)
+
+
+def test_rates_default_by_optimiser():
+    assert TrainOptions(steps=1).peak_rate == 3e-3
+    assert TrainOptions(steps=1, optimiser="adadelta").peak_rate == 1.0
+    assert TrainOptions(steps=1, rate=0.5).peak_rate == 0.5
+
+
+def test_differences_name_what_differs():
+    differences = TrainOptions(steps=1, seed=2).differences(TrainOptions(steps=1, seed=3))
+    assert differences == ["seed: 2, not 3"]
