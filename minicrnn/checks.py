@@ -3,6 +3,7 @@
 They are public: call them on your own layers while you write them.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,14 +69,13 @@ def check_gradients(
     def objective() -> float:
         with torch.no_grad():
             values = _float_outputs(function(*args))
-        return sum(float((y * dy).sum()) for y, dy in zip(values, upstream, strict=True))
+            return sum(float((y * dy).sum()) for y, dy in zip(values, upstream, strict=True))
 
     worst = GradientReport(0.0, chosen[0], (), 0.0, 0.0, 0)
     worst_excess, count = -float("inf"), 0
     for i, grad in zip(chosen, grads, strict=True):
         analytic_grad = torch.zeros_like(args[i]) if grad is None else grad
-        for index in torch.cartesian_prod(*(torch.arange(n) for n in (*args[i].shape, 1))).tolist():
-            position = tuple(index[:-1])
+        for position in itertools.product(*map(range, args[i].shape)):
             numeric = _central_difference(objective, args[i].data, position, eps)
             analytic = float(analytic_grad[position])
             error = abs(analytic - numeric)

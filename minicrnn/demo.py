@@ -35,7 +35,7 @@ def run_demo(out: Path, *, steps: int, seed: int, console: Console) -> bool:
         CheckpointError: ``out`` cannot be written, or holds another run.
     """
     folder = run_folder(out, resume=False)
-    options = TrainOptions(preset="tiny", steps=steps, batch_size=BATCH_SIZE, augment=0, seed=seed)
+    options = TrainOptions(preset="tiny", steps=steps, batch_size=BATCH_SIZE, augment=0.0, seed=seed)
     alphabet = Alphabet(ALPHABET)
     torch.manual_seed(seed)
     model = CRNN.from_preset(options.preset, alphabet.num_classes)

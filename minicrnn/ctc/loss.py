@@ -106,14 +106,14 @@ class _CTC(torch.autograd.Function):
             scores, targets, from_logits=from_logits, zero_infinity=zero_infinity, need_gradient=True
         )
         ctx.save_for_backward(*saved)
-        ctx.dtype = scores.dtype
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dloss: Tensor) -> tuple[Tensor | None, ...]:
+        # In float32 or better; autograd itself casts it to the type of the scores.
         dscores = ctc_backward(dloss, CTCSaved(*ctx.saved_tensors))
-        return dscores.to(ctx.dtype), None, None, None, None
+        return dscores, None, None, None, None
 
 
 def _loss(

@@ -32,10 +32,10 @@ class LocalResponseNormSaved(NamedTuple):
 
 def window_sum(values: Float[Tensor, "N C *rest"], before: int, after: int) -> Float[Tensor, "N C *rest"]:
     """Sum over the channels c − before … c + after that exist, as one shifted addition per neighbour."""
-    total, channels = values.clone(), values.shape[1]
-    for offset in range(1, min(before + 1, channels)):
+    total = values.clone()
+    for offset in range(1, before + 1):
         total[:, offset:] += values[:, :-offset]
-    for offset in range(1, min(after + 1, channels)):
+    for offset in range(1, after + 1):
         total[:, :-offset] += values[:, offset:]
     return total
 

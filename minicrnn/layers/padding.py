@@ -88,7 +88,7 @@ def _shown_pixel(i: int, n: int, padding_mode: str) -> int:
         return min(max(i, 0), n - 1)
     if padding_mode == "circular":
         return i % n
-    return n - 1 - abs(n - 1 - abs(i))
+    return n - abs(n - 1 - abs(i))
 
 
 def _axes(size: tuple[int, int], pads: Pads) -> list[tuple[int, int, int]]:

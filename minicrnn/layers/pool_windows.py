@@ -70,7 +70,8 @@ class PoolWindows(NamedTuple):
     def tiling(self) -> bool:
         """Each pixel belongs to exactly one window, at one place."""
         covered = tuple(o * k for o, k in zip(self.out, self.kernel_size, strict=True))
-        return self.disjoint and self.stride == self.kernel_size and covered == self.image
+        side_by_side = self.disjoint and self.stride == self.kernel_size and self.padding == (0, 0)
+        return side_by_side and covered == self.image
 
     @property
     def area(self) -> int:

@@ -13,6 +13,7 @@ Source: Chellapilla, Puri and Simard, *High performance convolutional neural net
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,6 +21,9 @@ from minicrnn.layers.padding import Pads, check_pads, pad_backward, pad_forward
 from minicrnn.shapes import conv_output_size
 
 Pair = tuple[int, int]
+
+# With fewer, a row of a window is too short a run: X is then written transposed, in runs along the image's rows.
+FEW_CHANNELS = 4
 
 
 class ConvOptions(NamedTuple):
@@ -51,8 +55,12 @@ class ConvOptions(NamedTuple):
         return height, width
 
 
-def window_matrix_forward(x: Float[Tensor, "N H W C"], options: ConvOptions) -> Float[Tensor, "groups windows taps"]:
-    """X, the matrix of windows; for 1×1 kernels with nothing to skip or pad it is x itself, not a copy.
+def window_matrix_forward(
+    x: Float[Tensor, "N H W C"], options: ConvOptions, memory: Float[Tensor, "numbers"] | None = None
+) -> Float[Tensor, "groups windows taps"]:
+    """X, the matrix of windows, written into the first numbers of ``memory`` (new memory unless given).
+
+    For 1×1 kernels with nothing to skip or pad, X is x itself: nothing is copied.
 
     >>> import torch
     >>> row = torch.tensor([1.0, 2.0, 3.0]).view(1, 1, 3, 1)
@@ -68,11 +76,18 @@ def window_matrix_forward(x: Float[Tensor, "N H W C"], options: ConvOptions) -> 
         (groups, N, H_out, W_out, kh, kw, C // groups),
         (C // groups * c, n, s_h * h, s_w * w, d_h * h, d_w * w, c),
     )
-    return windows.reshape(groups, N * H_out * W_out, kh * kw * (C // groups))
+    M, K = N * H_out * W_out, kh * kw * (C // groups)
+    if windows.is_contiguous():
+        return windows.view(groups, M, K)
+    memory = x.new_empty(groups * M * K) if memory is None else memory[: groups * M * K]
+    if C // groups >= FEW_CHANNELS:
+        return memory.view(windows.shape).copy_(windows).view(groups, M, K)
+    windows = windows.permute(0, 4, 5, 6, 1, 2, 3)
+    return memory.view(windows.shape).copy_(windows).view(groups, K, M).mT
 
 
 def window_matrix_backward(
-    dmatrix: Float[Tensor, "groups windows taps"], size: tuple[int, int, int, int], options: ConvOptions
+    dmatrix: Float[Tensor, "groups windows taps"], size: tuple[int, ...], options: ConvOptions
 ) -> Float[Tensor, "N H W C"]:
     """Gradient of :func:`window_matrix_forward` for x of shape ``size``.
 
@@ -80,11 +95,13 @@ def window_matrix_backward(
 
     For one (u, v) no place is named twice, so that one strided addition serves all windows.
     """
-    (N, H, W, C), (kh, kw), (H_out, W_out) = size, options.kernel_size, options.output_size(*size[1:3])
+    (N, H, W, C), (kh, kw) = size, options.kernel_size
     (top, bottom, left, right), groups = options.pads, options.groups
+    H_out, W_out = options.output_size(H, W)
     dwindows = dmatrix.view(groups, N, H_out, W_out, kh, kw, C // groups)
-    dxp = dmatrix.new_zeros(N, top + H + bottom, left + W + right, C)
-    dxp_by_group = dxp.unflatten(3, (groups, C // groups)).permute(3, 0, 1, 2, 4)
+    wide = torch.promote_types(dmatrix.dtype, torch.float32)  # half precision is summed in float32
+    dxp = dmatrix.new_zeros(N, top + H + bottom, left + W + right, C, dtype=wide)
+    dxp_by_group = dxp.view(*dxp.shape[:3], groups, C // groups).permute(3, 0, 1, 2, 4)
     for u in range(kh):
         rows = _every(options.stride[0], options.dilation[0] * u, H_out)
         for v in range(kw):

@@ -24,6 +24,7 @@ class Display:
             TextColumn("{task.fields[loss]}"),
             console=self.console,
             transient=True,
+            disable=not self.console.is_terminal,
         )
 
     def __enter__(self) -> "Display":
@@ -38,7 +39,7 @@ class Display:
     @contextmanager
     def checking(self, part: str, total: int) -> Iterator[Callable[[int, int], None]]:
         """Show a bar while the samples of a part are checked; gives a callback of (done, total)."""
-        with Progress(console=self.console, transient=True) as bar:
+        with Progress(console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
             task = bar.add_task(f"checking {part}", total=total)
             yield lambda done, _: bar.update(task, completed=done)
 

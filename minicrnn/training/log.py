@@ -2,12 +2,15 @@
 
 import csv
 import dataclasses
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
 from minicrnn.plots import plot_curves
+
+DRAW_EVERY_SECONDS = 30.0  # drawing takes half a second, an epoch of a small folder less
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class RunLog:
         self.picture = folder / "curves.png"
         self.rows = [row for row in read_rows(folder) if row.step <= from_step]
         self._write()
+        self._drawn_at = time.monotonic()
         self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=from_step + 1 if self.rows else None)
 
     def add(self, row: Row) -> None:
@@ -59,11 +63,18 @@ class RunLog:
             if name not in ("epoch", "step"):
                 self.events.add_scalar(name, value, row.step)
         self.events.flush()
-        plot_curves([dataclasses.asdict(one) for one in self.rows], self.picture)
+        if time.monotonic() - self._drawn_at > DRAW_EVERY_SECONDS:
+            self._draw()
 
     def close(self) -> None:
-        """Flush and close the TensorBoard file."""
+        """Close the TensorBoard file and draw the curves a last time."""
         self.events.close()
+        if self.rows:
+            self._draw()
+
+    def _draw(self) -> None:
+        plot_curves([dataclasses.asdict(row) for row in self.rows], self.picture)
+        self._drawn_at = time.monotonic()
 
     def _write(self) -> None:
         """The file is short: write it anew, and a reader never sees half a line."""

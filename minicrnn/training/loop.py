@@ -165,7 +165,7 @@ class Trainer:
         loss.backward()
         clip = self.options.clip or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
-        return float(loss), float(norm)
+        return loss.item(), norm.item()
 
     def _logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.amp):
@@ -215,7 +215,7 @@ class Trainer:
             if not torch.isfinite(logits).all():
                 raise TrainingError("the model's outputs are not finite in validation: try a lower --rate")
             loss = ctc_loss_from_logits(logits, batch.targets, lengths, batch.target_lengths)
-            loss_sum += float(loss) * len(batch)
+            loss_sum += loss.item() * len(batch)
             readings = reader.decode(logits.log_softmax(2), lengths)
             predictions += [
                 Prediction(name, truth, reading.text, reading.confidence)
