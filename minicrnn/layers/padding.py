@@ -61,13 +61,13 @@ def pad_backward(
 ) -> Float[Tensor, "N H W C"]:
     """Gradient of :func:`pad_forward`, a view of ``dxp``, which is overwritten.
 
-    Each padded place is a copy of the pixel it shows, so its gradient is added to that pixel's. The copies are
-    undone in the opposite order, columns first: a corner hands its gradient on through its row.
+    Each padded place is a copy of the pixel it shows, so its gradient is added to that pixel's: over the rows,
+    then over the columns, so that a corner hands its gradient on in two steps.
     """
     top, bottom, left, right = pads
     H, W = dxp.shape[1] - top - bottom, dxp.shape[2] - left - right
     if padding_mode != "zeros":
-        for axis, places in reversed(list(_borrowed_places((H, W), pads, padding_mode))):
+        for axis, places in _borrowed_places((H, W), pads, padding_mode):
             for place, shown in places:
                 dxp.select(axis, shown).add_(dxp.select(axis, place))
     return dxp[:, top : top + H, left : left + W]
@@ -88,7 +88,7 @@ def _shown_pixel(i: int, n: int, padding_mode: str) -> int:
         return min(max(i, 0), n - 1)
     if padding_mode == "circular":
         return i % n
-    return n - abs(n - 1 - abs(i))
+    return n - 1 - abs(n - 1 - abs(i))
 
 
 def _axes(size: tuple[int, int], pads: Pads) -> list[tuple[int, int, int]]:

@@ -250,3 +250,11 @@ def test_half_precision_sums_in_float32(dtype):
     assert torch.equal(dweight, torch.full_like(weight, 320))
     assert dbias.item() == 320
     assert {t.dtype for t in (y, dx, dweight, dbias)} == {dtype}
+
+
+def test_half_precision_sums_over_windows_in_float32():
+    weight = torch.ones(1, 1, 3, 3, dtype=torch.bfloat16)
+    weight[0, 0, 0, 0] = 256  # and eight ones, each of which alone would be rounded away
+    y, saved = conv2d_forward(torch.ones(1, 1, 5, 5, dtype=torch.bfloat16), weight, None, ConvOptions((3, 3)))
+    dx, _, _ = conv2d_backward(torch.ones_like(y), saved)
+    assert dx[0, 0, 2, 2] == 264
