@@ -54,7 +54,7 @@ class OutputFormat(StrEnum):
 @app.command("demo")
 def demo_command(
     out: Annotated[Path, typer.Option(help="Folder for the model and the picture.")] = Path("demo"),
-    steps: Annotated[int, typer.Option(min=1, help="Training steps; the default takes about two minutes.")] = 700,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps; the default takes about two minutes.")] = 1600,
     seed: Annotated[int, typer.Option(min=0, help="Of the words and of the weights.")] = 0,
 ) -> None:
     """Train on rendered words for about two minutes, then read words never seen."""

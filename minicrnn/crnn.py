@@ -96,6 +96,11 @@ class CRNN(nn.Module):
         }
         return model
 
+    @property
+    def num_classes(self) -> int:
+        """Classes that the last layer tells apart, the blank among them."""
+        return int(self.recurrent[-1].out_features)  # type: ignore[arg-type]  # a Linear, ours or torch's
+
     def windows(self, axis: int = 1) -> list[Window]:
         """The windows of the feature stack along the height (axis 0) or the width (axis 1)."""
         return windows_of(self.features, axis)
@@ -160,7 +165,7 @@ class CRNN(nn.Module):
         """Run the recurrent stack over packed frames; what lies beyond a sequence's own length is zero."""
         total, count = frames.shape[:2]
         if count == 0:  # a packed sequence cannot be empty
-            return frames.new_zeros(total, 0, self.recurrent[-1].out_features)
+            return frames.new_zeros(total, 0, self.num_classes)
         packed = pack_padded_sequence(frames, torch.tensor(lengths), enforce_sorted=False)
         for layer in self.recurrent:
             packed = layer(packed)[0] if hasattr(layer, "hidden_size") else _on_data(layer, packed)

@@ -20,7 +20,8 @@ from minicrnn.training.options import TrainOptions
 from minicrnn.training.run import run, run_folder
 
 ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
-BATCH_SIZE = 32
+BATCH_SIZE = 16  # small batches: in two minutes, more steps are worth more than better ones
+RATE = 5e-3
 UNSEEN_WORDS = 200
 SHOWN = 12
 
@@ -35,7 +36,7 @@ def run_demo(out: Path, *, steps: int, seed: int, console: Console) -> bool:
         CheckpointError: ``out`` cannot be written, or holds another run.
     """
     folder = run_folder(out, resume=False)
-    options = TrainOptions(preset="tiny", steps=steps, batch_size=BATCH_SIZE, augment=0.0, seed=seed)
+    options = TrainOptions(preset="tiny", steps=steps, batch_size=BATCH_SIZE, rate=RATE, augment=0.0, seed=seed)
     alphabet = Alphabet(ALPHABET)
     torch.manual_seed(seed)
     model = CRNN.from_preset(options.preset, alphabet.num_classes)

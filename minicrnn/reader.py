@@ -67,9 +67,8 @@ class Reader:
     """
 
     def __init__(self, model: CRNN, alphabet: Alphabet, device: str | torch.device | None = None) -> None:
-        classes = model.recurrent[-1].out_features
-        if classes != alphabet.num_classes:
-            raise ValueError(f"the model has {classes} classes and the alphabet {alphabet.num_classes}")
+        if model.num_classes != alphabet.num_classes:
+            raise ValueError(f"the model has {model.num_classes} classes and the alphabet {alphabet.num_classes}")
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         self.alphabet = alphabet

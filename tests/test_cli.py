@@ -177,7 +177,7 @@ def test_labels_in_file_names(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for other processes")
 def test_interrupt_saves_and_resume_goes_on(words, tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "minicrnn", "train", words, "--out", out, *SMALL, "--steps", 150, "--validate-every", 10]
+    command = [sys.executable, "-m", "minicrnn", "train", words, "--out", out, *SMALL, "--steps", 150]
     command = [str(part) for part in command]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120

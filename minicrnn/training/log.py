@@ -2,9 +2,11 @@
 
 import csv
 import dataclasses
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tensorboardX import SummaryWriter
 
@@ -60,7 +62,7 @@ class RunLog:
         self.rows.append(row)
         self._write()
         for name, value in dataclasses.asdict(row).items():
-            if name not in ("epoch", "step"):
+            if name not in ("epoch", "step") and not math.isnan(value):
                 self.events.add_scalar(name, value, row.step)
         self.events.flush()
         if time.monotonic() - self._drawn_at > DRAW_EVERY_SECONDS:
@@ -91,9 +93,6 @@ def read_rows(folder: Path) -> list[Row]:
     path = folder / "metrics.csv"
     if not path.is_file():
         return []
-    types = {field.name: field.type for field in dataclasses.fields(Row)}
+    types: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(Row)}
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Row(**{name: int(value) if types[name] is int else float(value) for name, value in row.items()})
-            for row in csv.DictReader(file)
-        ]
+        return [Row(**{name: types[name](value) for name, value in row.items()}) for row in csv.DictReader(file)]

@@ -38,7 +38,8 @@ class TrainingError(RuntimeError):
 class WordSet(Protocol):
     """A data set of items with widths, whose augmentation depends on the epoch."""
 
-    widths: list[int]
+    @property
+    def widths(self) -> list[int]: ...
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Item: ...
