@@ -91,6 +91,7 @@ def train_command(
     validate_every: Annotated[int, typer.Option(help="Epochs between validations.")] = 1,
     out_channels: Annotated[int | None, typer.Option(help="Channels of the last convolution.")] = None,
     hidden_size: Annotated[int | None, typer.Option(help="Size of the LSTMs.")] = None,
+    dropout: Annotated[float, typer.Option(help="Share of features dropped before LSTMs and classes.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of weights, split, order and augmentation.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that prepare batches.")] = 0,
     device: Device = "auto",

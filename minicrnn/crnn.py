@@ -66,11 +66,13 @@ class CRNN(nn.Module):
         in_channels: int = 1,
         out_channels: int | None = None,
         hidden_size: int | None = None,
+        dropout: float = 0.0,
     ) -> "CRNN":
         """Build ``"vgg"``, ``"paper"``, ``"tiny"`` or ``"music"`` (see :mod:`minicrnn.presets`).
 
         ``out_channels`` and ``hidden_size`` replace the preset's own: the channels of the last convolution,
-        with which all others scale, and the size of the LSTMs.
+        with which all others scale, and the size of the LSTMs. ``dropout`` is the probability that a feature is
+        dropped in training, before each LSTM and before the classes.
 
         Raises:
             ValueError: an unknown name, fewer than 1 class, or ``out_channels`` that 8 does not divide.
@@ -85,7 +87,7 @@ class CRNN(nn.Module):
         if out_channels < 8 or out_channels % 8:
             raise ValueError(f"out_channels must be a positive multiple of 8, not {out_channels}")
         features = build_features(preset, in_channels, out_channels)
-        recurrent = build_recurrent(preset, out_channels, hidden_size, num_classes)
+        recurrent = build_recurrent(preset, out_channels, hidden_size, num_classes, dropout)
         model = cls(features, recurrent)
         model.preset = {
             "name": name,
@@ -93,6 +95,7 @@ class CRNN(nn.Module):
             "in_channels": in_channels,
             "out_channels": out_channels,
             "hidden_size": hidden_size,
+            "dropout": dropout,
         }
         return model
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from minicrnn.layers import LSTM, BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
+from minicrnn.layers import LSTM, BatchNorm2d, Conv2d, Dropout, Linear, MaxPool2d, ReLU
 
 
 class Block(NamedTuple):
@@ -120,17 +120,24 @@ def build_features(preset: Preset, in_channels: int, out_channels: int) -> nn.Se
 
 
 def build_recurrent(
-    preset: Preset, in_features: int, hidden_size: int, num_classes: int, dropout: float = 0.0
+    preset: Preset, in_features: int, hidden_size: int, num_classes: int, dropout: float
 ) -> nn.Sequential:
-    """The recurrent part of a preset: frames [T, N, in_features] -> logits [T, N, num_classes]."""
+    """The recurrent part of a preset: frames [T, N, in_features] -> logits [T, N, num_classes].
+
+    ``dropout`` is the probability that a feature is dropped, before each LSTM and before the classes; with 0 there
+    are no such layers.
+    """
     recurrent = nn.Sequential()
     directions = 2 if preset.bidirectional else 1
     for i in range(1, preset.lstms + 1):
-        lstm = LSTM(in_features, hidden_size, bidirectional=preset.bidirectional)
-        recurrent.add_module(f"lstm{i}", lstm)
+        if dropout:
+            recurrent.add_module(f"dropout{i}", Dropout(dropout))
+        recurrent.add_module(f"lstm{i}", LSTM(in_features, hidden_size, bidirectional=preset.bidirectional))
         in_features = directions * hidden_size
         if preset.bridge and i < preset.lstms:
             recurrent.add_module(f"linear{i}", Linear(in_features, hidden_size))
             in_features = hidden_size
+    if dropout:
+        recurrent.add_module(f"dropout{preset.lstms + 1}", Dropout(dropout))
     recurrent.add_module("classes", Linear(in_features, num_classes))
     return recurrent

@@ -19,6 +19,7 @@ class TrainOptions:
     Attributes:
         preset: the network, by name.
         out_channels, hidden_size: sizes that replace the preset's own.
+        dropout: the probability that a feature is dropped, before each LSTM and before the classes.
         epochs: passes over the data; or
         steps: optimiser steps. One of the two is given.
         batch_size: images in a step.
@@ -44,6 +45,7 @@ class TrainOptions:
     preset: str = "vgg"
     out_channels: int | None = None
     hidden_size: int | None = None
+    dropout: float = 0.0
     epochs: int | None = None
     steps: int | None = None
     batch_size: int = 32
@@ -69,7 +71,7 @@ class TrainOptions:
             self._require(name, lambda value: value is None or value >= 1, "at least 1")
         for name in ("weight_decay", "clip", "augment", "workers", "seed"):
             self._require(name, lambda value: 0 <= value < math.inf, "at least 0")
-        for name in ("warmup", "val_share", "max_bad_share"):
+        for name in ("dropout", "warmup", "val_share", "max_bad_share"):
             self._require(name, lambda value: 0 <= value <= 1, "a share from 0 to 1")
         self._require("rate", lambda value: value is None or 0 < value < math.inf, "positive")
         self._require("augment", lambda value: value <= 2, "at most 2")

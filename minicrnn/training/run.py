@@ -95,6 +95,7 @@ def train(
         characters.num_classes,
         out_channels=chosen.out_channels,
         hidden_size=chosen.hidden_size,
+        dropout=chosen.dropout,
     )
     display = Display(console)
     train_set = _prepare("train", samples, characters, model, chosen, folder, display)
