@@ -96,22 +96,19 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Map
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write to a temporary file in the same folder, then rename: readers see the old file or the new one.
 
+    A symbolic link stays, and what it points to is replaced. What is there and is no regular file, such as a pipe or
+    ``/dev/stdout``, is written to as it is.
+
     Raises:
         CheckpointError: the file cannot be written.
     """
     path = Path(path)
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # a temporary file is private; the result should not be
-        temporary.replace(path)
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            _replace(path.resolve(), data)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise CheckpointError(
             f"{path}: cannot write {len(data):,} bytes: {error.strerror or error}. What was there before is "
             f"unharmed; make room or choose another folder, and run again"
@@ -138,7 +135,24 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def _umask() -> int:
+def _replace(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_UMASK)  # a temporary file is private; the result should not be
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _read_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+_UMASK = _read_umask()  # once: it can only be read by setting it, which other threads would notice

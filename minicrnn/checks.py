@@ -4,9 +4,10 @@ They are public: call them on your own layers while you write them.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,8 @@ def check_gradients(
 
     Raises:
         ValueError: no input is float64 (float32 has too few digits for central differences).
-        AssertionError: an element differs by more than ``atol + rtol · |numeric|``; the message says which.
+        AssertionError: an element differs by more than ``atol + rtol · |numeric|``, or is NaN; the message says
+            which. Or an output carries no gradient.
 
     >>> x = torch.tensor([0.5, -2.0], dtype=torch.float64)
     >>> check_gradients(lambda x: x**3, [x]).elements
@@ -62,32 +64,41 @@ def check_gradients(
     if not chosen:
         raise ValueError("check_gradients needs float64 inputs: float32 has too few digits for differences")
     args = [t.detach().clone().requires_grad_(i in chosen) for i, t in enumerate(inputs)]
+    worst, worst_excess, count = GradientReport(0.0, chosen[0], (), 0.0, 0.0, 0), -math.inf, 0
+    for element in _elements(function, args, chosen, eps, seed):
+        excess = element.max_error - (atol + rtol * abs(element.numeric))
+        if math.isnan(excess):
+            excess = math.inf  # worst of all; NaN itself would compare as neither better nor worse
+        if excess > worst_excess:
+            worst, worst_excess = element, excess
+        count += 1
+    report = replace(worst, elements=count)
+    if worst_excess > 0:
+        raise AssertionError(str(report))
+    return report
+
+
+def _elements(
+    function: Callable[..., Any], args: Sequence[Tensor], chosen: Sequence[int], eps: float, seed: int
+) -> Iterator[GradientReport]:
+    """Both derivatives by each element of the chosen inputs, one report an element."""
     outputs = _float_outputs(function(*args))
-    upstream = _random_like(outputs, seed)
-    grads = torch.autograd.grad(outputs, [args[i] for i in chosen], upstream, allow_unused=True)
+    for i, y in outputs.items():
+        if not y.requires_grad:
+            raise AssertionError(f"output {i} carries no gradient: it was detached or made anew")
+    upstream = _random_like(outputs.values(), seed)
+    grads = torch.autograd.grad(list(outputs.values()), [args[i] for i in chosen], upstream, allow_unused=True)
 
     def objective() -> float:
         with torch.no_grad():
-            values = _float_outputs(function(*args))
+            values = _float_outputs(function(*args)).values()
             return sum(float((y * dy).sum()) for y, dy in zip(values, upstream, strict=True))
 
-    worst = GradientReport(0.0, chosen[0], (), 0.0, 0.0, 0)
-    worst_excess, count = -float("inf"), 0
     for i, grad in zip(chosen, grads, strict=True):
-        analytic_grad = torch.zeros_like(args[i]) if grad is None else grad
         for position in itertools.product(*map(range, args[i].shape)):
             numeric = _central_difference(objective, args[i].data, position, eps)
-            analytic = float(analytic_grad[position])
-            error = abs(analytic - numeric)
-            excess = error - (atol + rtol * abs(numeric))
-            count += 1
-            if not excess <= worst_excess:  # written so that NaN counts as worst
-                worst_excess = excess
-                worst = GradientReport(error, i, position, analytic, numeric, 0)
-    report = GradientReport(**{**vars(worst), "elements": count})
-    if not worst_excess <= 0 and count:
-        raise AssertionError(str(report))
-    return report
+            analytic = 0.0 if grad is None else float(grad[position])
+            yield GradientReport(abs(analytic - numeric), i, position, analytic, numeric, 1)
 
 
 def compare_with(
@@ -102,45 +113,78 @@ def compare_with(
     """Run two implementations forward and backward on the same inputs and compare all they return.
 
     Outputs, gradients of the inputs and, when both are modules, gradients of the parameters by name. The
-    upstream gradient is random and the same for both. Shapes and dtypes must match, too.
+    upstream gradient is random and the same for both. Shapes and dtypes must match, too, and so must which
+    outputs carry a gradient. Each implementation gets its own copy of the inputs, in the same memory layout.
 
     Raises:
-        AssertionError: naming the output, input or parameter that differs, and by how much.
+        AssertionError: naming the output, input or parameter that differs, and by how much; or an input that an
+            implementation has overwritten.
 
     >>> compare_with(torch.tanh, lambda x: x.sinh() / x.cosh(), [torch.randn(3, dtype=torch.float64)])
     """
-    results = []
-    for function in (ours, theirs):
-        args = [_leaf_like(t) for t in inputs]
-        leaves = [a for a in args if a.requires_grad]
-        named = dict(function.named_parameters()) if isinstance(function, nn.Module) else {}
-        all_outputs = _flatten(function(*args))
-        outputs = [y for y in all_outputs if y.requires_grad]
-        wanted = leaves + list(named.values())
-        grads: tuple[Tensor | None, ...] = ()
-        if outputs and wanted:
-            grads = torch.autograd.grad(outputs, wanted, _random_like(outputs, seed), allow_unused=True)
-        results.append((all_outputs, grads, [f"input {i}" for i in range(len(leaves))] + list(named)))
-    (our_outputs, our_grads, names), (their_outputs, their_grads, their_names) = results
-    if isinstance(ours, nn.Module) and isinstance(theirs, nn.Module):
-        assert names == their_names, f"parameters differ: {names} and {their_names}"
-    assert len(our_outputs) == len(their_outputs), f"{len(our_outputs)} outputs, not {len(their_outputs)}"
-    for i, (a, b) in enumerate(zip(our_outputs, their_outputs, strict=True)):
+    our, their = _run("ours", ours, inputs, seed), _run("theirs", theirs, inputs, seed)
+    assert len(our.outputs) == len(their.outputs), f"{len(our.outputs)} outputs, not {len(their.outputs)}"
+    for i, (a, b) in enumerate(zip(our.outputs, their.outputs, strict=True)):
         _assert_close(f"output {i}", a, b, atol, rtol)
+        assert a.requires_grad == b.requires_grad, (
+            f"output {i} carries a gradient in only one of the two: ours {a.requires_grad}, theirs {b.requires_grad}; "
+            "in the other it was detached or made anew"
+        )
+    pairs = [(our.input_grads, their.input_grads)]
     # A function beside a module has no named parameters: their input gradients are compared all the same.
-    for name, ga, gb in zip(names, our_grads, their_grads, strict=False):
-        assert (ga is None) == (gb is None), f"gradient of {name}: one is None, ours {ga}, theirs {gb}"
-        if ga is not None and gb is not None:
-            _assert_close(f"gradient of {name}", ga, gb, atol, rtol)
+    if isinstance(ours, nn.Module) and isinstance(theirs, nn.Module):
+        names, their_names = list(our.parameter_grads), list(their.parameter_grads)
+        assert names == their_names, f"parameters differ: {names} and {their_names}"
+        pairs.append((our.parameter_grads, their.parameter_grads))
+    for our_grads, their_grads in pairs:
+        for (name, ga), gb in zip(our_grads.items(), their_grads.values(), strict=True):
+            assert (ga is None) == (gb is None), f"gradient of {name}: one is None, ours {ga}, theirs {gb}"
+            if ga is not None and gb is not None:
+                _assert_close(f"gradient of {name}", ga, gb, atol, rtol)
+
+
+class _Run(NamedTuple):
+    """What one implementation returned, and the gradients by name."""
+
+    outputs: list[Tensor]
+    input_grads: dict[str, Tensor | None]
+    parameter_grads: dict[str, Tensor | None]
+
+
+def _run(side: str, function: Callable[..., Any], inputs: Sequence[Tensor], seed: int) -> _Run:
+    """Run one implementation forward and backward on its own copy of the inputs."""
+    args = [_copy_in_layout(t).requires_grad_(t.is_floating_point()) for t in inputs]
+    leaves = {f"input {i}": a for i, a in enumerate(args) if a.requires_grad}
+    named = function.named_parameters() if isinstance(function, nn.Module) else ()
+    parameters = {name: p for name, p in named if p.requires_grad}
+    outputs = _flatten(function(*args))
+    wanted = [*leaves.values(), *parameters.values()]
+    grads: Sequence[Tensor | None] = [None] * len(wanted)
+    carrying = [y for y in outputs if y.requires_grad]
+    if carrying and wanted:
+        grads = torch.autograd.grad(carrying, wanted, _random_like(carrying, seed), allow_unused=True)
+    for i, (given, arg) in enumerate(zip(inputs, args, strict=True)):
+        _assert_close(f"input {i} was overwritten by {side}", arg.detach(), given.detach(), 0.0, 0.0)
+    count = len(leaves)
+    return _Run(
+        outputs,
+        dict(zip(leaves, grads[:count], strict=True)),
+        dict(zip(parameters, grads[count:], strict=True)),
+    )
 
 
 def _assert_close(name: str, ours: Tensor, theirs: Tensor, atol: float, rtol: float) -> None:
     torch.testing.assert_close(ours, theirs, atol=atol, rtol=rtol, equal_nan=True, msg=lambda m: f"{name}: {m}")
 
 
-def _leaf_like(tensor: Tensor) -> Tensor:
-    """The same values in the same memory layout, as a leaf of a fresh graph."""
-    return tensor.detach().requires_grad_(tensor.is_floating_point())
+def _copy_in_layout(tensor: Tensor) -> Tensor:
+    """A copy with the same strides and offset; elements that share memory, as in an expanded tensor, still do."""
+    tensor = tensor.detach()
+    if tensor.numel() == 0:
+        return tensor.clone()
+    size, stride, offset = tensor.size(), tensor.stride(), tensor.storage_offset()
+    end = offset + 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    return tensor.as_strided((end,), (1,), 0).clone().as_strided(size, stride, offset)
 
 
 def _flatten(result: Any) -> list[Tensor]:
@@ -151,11 +195,12 @@ def _flatten(result: Any) -> list[Tensor]:
     return []
 
 
-def _float_outputs(result: Any) -> list[Tensor]:
-    return [y for y in _flatten(result) if y.is_floating_point()]
+def _float_outputs(result: Any) -> dict[int, Tensor]:
+    """The floating-point outputs by their number."""
+    return {i: y for i, y in enumerate(_flatten(result)) if y.is_floating_point()}
 
 
-def _random_like(outputs: Sequence[Tensor], seed: int) -> list[Tensor]:
+def _random_like(outputs: Iterable[Tensor], seed: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y) for y in outputs]
 

@@ -4,7 +4,8 @@ With t the truth, r the reading, d the Levenshtein distance (insertions, deletio
 over the images:
 
     word accuracy            share of r = t
-    word accuracy, protocol  the same after lower-casing and keeping only a–z and 0–9, as scene-text papers do
+    word accuracy, protocol  the same after lower-casing and keeping only a–z and 0–9, as scene-text papers do, over
+                             the images whose truth is then not empty
     1-NED                    mean of 1 − d(r, t) / max(|r|, |t|)
     CER                      Σ d(r, t) / Σ |t|
 
@@ -12,19 +13,22 @@ Source for 1-NED: Zhang et al., *ICDAR 2019 Robust Reading Challenge on Reading 
 arXiv 1912.09641, section III.
 """
 
+import math
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from minicrnn.data.folder import Sample, read_samples
 from minicrnn.data.images import ImageError, load_image
-from minicrnn.data.report import UNREADABLE_IMAGE, Problem, Report
-from minicrnn.reader import Reader
+from minicrnn.data.report import EMPTY_LABEL, Problem, Report, image_problem
+from minicrnn.reader import Reader, Reading
+from minicrnn.text import Alphabet
 
 _CHUNK = 256  # images decoded at once: enough for batches of similar width, little memory
 
@@ -49,9 +53,9 @@ class Evaluation:
     """Scores over a set of images; see the module's docstring for the definitions.
 
     Attributes:
-        predictions: one for every image that could be opened.
+        predictions: one for every image that was read.
         seconds: the time that decoding the images and reading them took.
-        skipped: images that could not be opened, and why.
+        skipped: samples that were left out, and why.
     """
 
     predictions: tuple[Prediction, ...]
@@ -64,7 +68,18 @@ class Evaluation:
 
     @property
     def protocol_accuracy(self) -> float:
-        return _mean(scene_text_form(p.text) == scene_text_form(p.truth) for p in self.predictions)
+        """NaN where no truth has a letter a–z or a digit."""
+        compared = self._protocol_pairs()
+        return _mean(text == truth for text, truth in compared) if compared else math.nan
+
+    @property
+    def protocol_images(self) -> int:
+        """How many images the protocol compares: those whose truth has a letter a–z or a digit."""
+        return len(self._protocol_pairs())
+
+    def _protocol_pairs(self) -> list[tuple[str, str]]:
+        pairs = ((scene_text_form(p.text), scene_text_form(p.truth)) for p in self.predictions)
+        return [(text, truth) for text, truth in pairs if truth]
 
     @property
     def one_minus_ned(self) -> float:
@@ -93,6 +108,34 @@ def scene_text_form(text: str) -> str:
     return re.sub("[^a-z0-9]", "", text.lower())
 
 
+def score(
+    names: Sequence[str],
+    truths: Sequence[str],
+    readings: Sequence[Reading],
+    seconds: float,
+    skipped: Report | None = None,
+) -> Evaluation:
+    """Score readings against the truth; image ``i`` is ``names[i]``.
+
+    Args:
+        truths: in the normal form of the reader's alphabet, as the readings are.
+        seconds: the time that the readings took.
+        skipped: what was left out, and why; None for nothing.
+
+    Raises:
+        ValueError: the three lists differ in length.
+
+    >>> from minicrnn.reader import Reading
+    >>> score(["a.png", "b.png"], ["cat", "dog"], [Reading("cat", 0.9, (), 9), Reading("dig", 0.4, (), 9)], 1.0).cer
+    0.16666666666666666
+    """
+    predictions = tuple(
+        Prediction(name, truth, reading.text, reading.confidence)
+        for name, truth, reading in zip(names, truths, readings, strict=True)
+    )
+    return Evaluation(predictions, seconds, skipped or Report(len(predictions)))
+
+
 def evaluate(
     model: Reader | str | Path,
     data: str | Path | Sequence[Sample],
@@ -105,48 +148,56 @@ def evaluate(
 ) -> Evaluation:
     """Read every image of a labelled folder and score the readings.
 
-    A label with characters that the model does not know counts as a mistake, for it is one. An image that
-    cannot be opened is left out, counted and named.
+    A sample with an empty label, or an image that cannot be opened, is left out, counted and named. All others count:
+    a label with a character that the model does not know, or too long for its image, is a mistake. Validation during
+    training is milder. It has a loss to compute, which such labels do not have, so it leaves them out and reports
+    them.
 
     Args:
         model: a :class:`Reader`, or a model file.
         data: a folder as :func:`minicrnn.data.read_samples` takes it, or samples.
         labels, pattern: as for :func:`minicrnn.data.read_samples`.
-        max_bad_share: the share of images, 0 to 1, that may be unreadable.
+        max_bad_share: the share of samples, 0 to 1, that may be left out.
         progress: called with (images done, images in all).
 
     Raises:
-        DataError: more images than ``max_bad_share`` cannot be opened, or none is left.
+        DataError: more samples than ``max_bad_share`` are left out, or none is left.
+        ValueError: ``batch_size`` is below 1.
         CheckpointError: ``model`` is a file, but not a model file.
     """
     reader = model if isinstance(model, Reader) else Reader.load(model)
     samples = read_samples(data, labels, pattern) if isinstance(data, (str, Path)) else list(data)
     problems: list[Problem] = []
-    predictions: list[Prediction] = []
+    names: list[str] = []
+    truths: list[str] = []
+    readings: list[Reading] = []
     began = time.perf_counter()
     for start in range(0, len(samples), _CHUNK):
-        opened = list(_open(samples[start : start + _CHUNK], problems))
-        readings = reader.read([image for _, image in opened], batch_size)
-        predictions += [
-            Prediction(sample.name, reader.alphabet.normalise(sample.text), reading.text, reading.confidence)
-            for (sample, _), reading in zip(opened, readings, strict=True)
-        ]
+        opened = list(_open(samples[start : start + _CHUNK], reader.alphabet, problems))
+        readings += reader.read([image for _, image in opened], batch_size)
+        names += [sample.name for sample, _ in opened]
+        truths += [reader.alphabet.normalise(sample.text) for sample, _ in opened]
         if progress:
             progress(min(start + _CHUNK, len(samples)), len(samples))
     skipped = Report(len(samples), tuple(problems))
     skipped.check(max_bad_share)
-    return Evaluation(tuple(predictions), time.perf_counter() - began, skipped)
+    return score(names, truths, readings, time.perf_counter() - began, skipped)
 
 
-def _open(samples: Iterable[Sample], problems: list[Problem]) -> Iterable[tuple[Sample, Any]]:
+def _open(
+    samples: Iterable[Sample], alphabet: Alphabet, problems: list[Problem]
+) -> Iterator[tuple[Sample, np.ndarray]]:
+    """The samples that can be scored, each with its image; the others are added to the problems."""
     for sample in samples:
         if sample.problem is not None:
             problems.append(sample.problem)
-            continue
-        try:
-            yield sample, load_image(sample.path)
-        except ImageError as error:
-            problems.append(Problem(sample.name, UNREADABLE_IMAGE, str(error)))
+        elif not alphabet.normalise(sample.text):
+            problems.append(Problem(sample.name, EMPTY_LABEL, "its text is empty"))
+        else:
+            try:
+                yield sample, load_image(sample.path)
+            except ImageError as error:
+                problems.append(image_problem(sample.name, error))
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -1,6 +1,8 @@
 """Pictures: the curves of a training run, and how a reading lies on its image."""
 
+import warnings
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from minicrnn.checkpoint import write_atomically
 from minicrnn.ctc import posteriors
 from minicrnn.data.batching import pad_images
 from minicrnn.data.images import to_tensor
@@ -28,7 +31,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         path: where the picture goes; its suffix chooses the format.
 
     Raises:
-        OSError: the file cannot be written.
+        CheckpointError: the file cannot be written.
     """
     steps = [row["step"] for row in rows]
     figure = Figure(figsize=(8, 4), layout="constrained")
@@ -47,7 +50,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     scores.set_ylabel("validation (%)")
     scores.set_ylim(0, 100)
     scores.legend()
-    figure.savefig(path)
+    _save(figure, path)
 
 
 def plot_reading(reader: Reader, image: UInt8[np.ndarray, "H W"], path: str | Path) -> Reading:
@@ -64,15 +67,12 @@ def plot_reading(reader: Reader, image: UInt8[np.ndarray, "H W"], path: str | Pa
 
     Raises:
         ValueError: the image has another height than the model.
-        OSError: the file cannot be written.
+        CheckpointError: the file cannot be written.
     """
-    images, widths = pad_images([to_tensor(image)])
-    with torch.inference_mode():
-        logits, lengths = reader.model(images.to(reader.device), widths)
-        log_probs = logits.float().log_softmax(2)
-        reading = reader.decode(log_probs, lengths)[0]
-        labels = torch.tensor([reader.alphabet.encode(reading.text)], dtype=torch.int64)
-        gamma = posteriors(log_probs, labels, lengths, torch.tensor([labels.shape[1]]))
+    log_probs, lengths = reader.log_probs(*pad_images([to_tensor(image)]))
+    reading = reader.decode(log_probs, lengths)[0]
+    labels = torch.tensor([reader.alphabet.encode(reading.text)], dtype=torch.int64)
+    gamma = posteriors(log_probs, labels, lengths, torch.tensor([labels.shape[1]]))
     shown = [0, *dict.fromkeys(labels[0].tolist())]  # the blank, then each character once
     names = ["blank", *dict.fromkeys(reading.text)]
     field = receptive_field(reader.model.windows())
@@ -88,12 +88,12 @@ def plot_reading(reader: Reader, image: UInt8[np.ndarray, "H W"], path: str | Pa
         picture = axes.pcolormesh(
             edges, np.arange(len(shown) + 1), values[:, shown].T.cpu().numpy(), cmap="cividis", vmin=0, vmax=1
         )
-        axes.set_yticks(np.arange(len(shown)) + 0.5, names)
+        axes.set_yticks(np.arange(len(shown)) + 0.5, names, parse_math=False)  # a $ is a $
         axes.invert_yaxis()
-        axes.set_title(title, fontsize=9, loc="left")
+        axes.set_title(title, fontsize=9, loc="left", parse_math=False)
         figure.colorbar(picture, ax=axes, ticks=[0, 1], pad=0.01)
     rows[2].set_xlabel(f"pixels; {reading.frames} frames, one each {field.jump} pixels")
-    figure.savefig(path, dpi=130)
+    _save(figure, path)
     return reading
 
 
@@ -103,6 +103,16 @@ def _draw_image(axes: Axes, image: np.ndarray, reading: Reading, edges: Sequence
     axes.vlines(edges, height - 3, height, color=BLUE, linewidth=1)
     for character in reading.characters:
         middle = (character.left + character.right) / 2
-        axes.text(middle, -1, character.text, ha="center", va="bottom", color=BLUE, fontsize=12)
+        axes.text(middle, -1, character.text, ha="center", va="bottom", color=BLUE, fontsize=12, parse_math=False)
     axes.set_yticks([])
     axes.set_title(f"read with confidence {reading.confidence:.1%}\n", fontsize=9, loc="left")
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    """Write a figure whole or not at all. A character that the font lacks is drawn as a box, without a warning."""
+    picture = BytesIO()
+    with warnings.catch_warnings():
+        # The second one comes with the first in matplotlib before 3.11, for scripts such as Devanagari.
+        warnings.filterwarnings("ignore", r"Glyph \d+|Matplotlib currently does not support", UserWarning)
+        figure.savefig(picture, format=Path(path).suffix[1:] or "png", dpi=130)
+    write_atomically(path, picture.getvalue())

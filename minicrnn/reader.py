@@ -7,6 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from minicrnn.checkpoint import load_model
@@ -19,6 +20,10 @@ from minicrnn.text import Alphabet
 
 # A path, the bytes of an image file, or an image: Pillow's, a NumPy array or a tensor.
 ImageSource = Any
+
+
+class OptionError(ValueError):
+    """A setting that cannot be used, such as a device that is not there; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,17 @@ class Reader:
         device: ``"cpu"``, ``"cuda"``, …; None takes CUDA where there is one.
 
     Raises:
-        ValueError: the alphabet does not have as many classes as the model.
+        ValueError: the alphabet does not have as many classes as the model, or the model reads colour images.
+        OptionError: the device cannot be used.
     """
 
     def __init__(self, model: CRNN, alphabet: Alphabet, device: str | torch.device | None = None) -> None:
         if model.num_classes != alphabet.num_classes:
             raise ValueError(f"the model has {model.num_classes} classes and the alphabet {alphabet.num_classes}")
+        convolutions = (layer for layer in model.features.modules() if hasattr(layer, "in_channels"))
+        channels = next((layer.in_channels for layer in convolutions), 1)
+        if channels != 1:
+            raise ValueError(f"the model takes images of {channels} channels (in_channels), but a reader gives it grey")
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         self.alphabet = alphabet
@@ -96,9 +106,12 @@ class Reader:
 
         Raises:
             ImageError: an image is missing or unreadable; the message names it.
+            ValueError: ``batch_size`` is below 1.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         if not isinstance(images, (list, tuple)):
-            return self.read([images])[0]
+            return self.read([images], batch_size)[0]
         originals = [load_image(image) for image in images]
         lines = [self._fit(image) for image in originals]
         readings: list[Reading | None] = [None] * len(lines)
@@ -106,7 +119,7 @@ class Reader:
         for start in range(0, len(by_width), batch_size):
             chosen = by_width[start : start + batch_size]
             for i, reading in zip(chosen, self._read_lines([lines[i] for i in chosen]), strict=True):
-                readings[i] = _scaled(reading, originals[i].shape[0] / self.model.height)
+                readings[i] = _in_image(reading, originals[i], self.model.height)
         return readings
 
     def _fit(self, image: np.ndarray) -> np.ndarray:
@@ -117,11 +130,27 @@ class Reader:
 
     def _read_lines(self, lines: list[np.ndarray]) -> list[Reading]:
         """One batch of uint8 images of the model's height; places in pixels at that height."""
-        images, widths = pad_images([to_tensor(line) for line in lines])
-        with torch.inference_mode():
-            logits, lengths = self.model(images.to(self.device), widths)
-            return self.decode(logits.float().log_softmax(2), lengths)
+        return self.decode(*self.log_probs(*pad_images([to_tensor(line) for line in lines])))
 
+    @torch.inference_mode()
+    def log_probs(
+        self, images: Float32[Tensor, "N 1 H W"], widths: Int64[Tensor, "N"]
+    ) -> tuple[Float32[Tensor, "T N K"], Int64[Tensor, "N"]]:
+        """The log-probabilities of the classes at each frame, and each image's number of frames.
+
+            log_probs[t, n, k] = log softmax over k of the network's outputs       on the reader's device
+
+        Args:
+            images: in [-1, 1], of the model's height, padded to the widest as :func:`minicrnn.data.collate` does.
+            widths: of the images without their padding, in pixels.
+
+        Raises:
+            ValueError: an image is too narrow for one frame, or as :meth:`CRNN.forward` says.
+        """
+        logits, lengths = self.model(images.to(self.device), widths)
+        return logits.float().log_softmax(2), lengths
+
+    @torch.inference_mode()
     def decode(self, log_probs: Tensor, lengths: Tensor) -> list[Reading]:
         """Greedy readings of log-probabilities [T, N, K]; places in pixels at the model's height."""
         found = greedy_decode(log_probs, lengths)
@@ -144,7 +173,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     """The device asked for; for None or ``"auto"``, CUDA where there is one, else the CPU.
 
     Raises:
-        ValueError: the device is unknown, or is not on this machine.
+        OptionError: the device is unknown, or is not on this machine.
     """
     if device is None or str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -153,11 +182,20 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device {str(device)!r} cannot be used here: {reason}. Try auto or cpu") from error
+        raise OptionError(f"device {str(device)!r} cannot be used here: {reason}. Try auto or cpu") from error
     return chosen
 
 
-def _scaled(reading: Reading, scale: float) -> Reading:
-    """The same reading with places in pixels of the image that was given."""
-    characters = tuple(Character(c.text, c.confidence, c.left * scale, c.right * scale) for c in reading.characters)
+def _in_image(reading: Reading, image: np.ndarray, height: int) -> Reading:
+    """The same reading with places in pixels of the image that was given, which had another height.
+
+    The model may have seen a wider image (the edge is repeated when there is less than one frame), and a frame may be
+    centred beyond the edge: such places are moved to the edge.
+    """
+    scale = image.shape[0] / height
+
+    def place(x: float) -> float:
+        return min(max(x * scale, 0.0), float(image.shape[1]))
+
+    characters = tuple(Character(c.text, c.confidence, place(c.left), place(c.right)) for c in reading.characters)
     return Reading(reading.text, reading.confidence, characters, reading.frames)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from minicrnn.layers.geometry import POINTWISE, POOLS, kind_of, walk, window_of
+from minicrnn.layers.geometry import POINTWISE, POOLS, channels_read, kind_of, walk, window_of
+from minicrnn.layers.sizes import pair
 from minicrnn.shapes import ReceptiveField, Window, receptive_field
 
 STAGES = ("features", "to_sequence", "recurrent")
@@ -88,7 +89,8 @@ def describe(model: nn.Module, height: int = 32, width: int = 100) -> Table:
     total                                                          640
     """
     layers = list(_layers_of(model))
-    trace = _Trace(_image_channels(layers), height, width)
+    channels = channels_read(layer.module for layer in layers)
+    trace = _Trace(1 if channels is None else channels, height, width)  # 1: a grey image
     rows = [trace.row("image", [])]
     for group in _grouped(layers):
         for layer in group:
@@ -114,15 +116,6 @@ def _layers_of(model: nn.Module) -> Iterator[_Layer]:
     for name, stage in stages:
         for path, module in walk(stage, name):
             yield _Layer(path, kind_of(module, path), module)
-
-
-def _image_channels(layers: list[_Layer]) -> int:
-    """What the first layer that fixes the number of channels expects; 1, a grey image, if none does."""
-    for layer in layers:
-        for attribute in ("in_channels", "num_features"):
-            if hasattr(layer.module, attribute):
-                return getattr(layer.module, attribute)
-    return 1
 
 
 def _grouped(layers: list[_Layer]) -> list[list[_Layer]]:
@@ -250,35 +243,30 @@ def _layer_text(layer: _Layer) -> str:
 
 
 def _conv_options(module: Any) -> Iterator[str]:
-    yield "{}×{}".format(*_pair(module.kernel_size))
+    yield "{}×{}".format(*pair(module.kernel_size))
     yield "p same" if module.padding == "same" else f"p{_both(module.padding).replace('valid', '0')}"
     for name, default in (("stride", 1), ("dilation", 1), ("groups", 1)):
-        if _pair(getattr(module, name)) != (default, default):
+        if pair(getattr(module, name)) != (default, default):
             yield f"{name} {_both(getattr(module, name))}"
     if module.bias is None:
         yield "no bias"
 
 
 def _pool_options(module: Any) -> Iterator[str]:
-    kernel, stride = _pair(module.kernel_size), _pair(module.stride)
+    kernel, stride = pair(module.kernel_size), pair(module.stride)
     square = kernel[0] == kernel[1]
     yield "{}×{}".format(*kernel) if square else "({},{})".format(*kernel)
     if not square or stride != kernel:
         yield f"stride {_both(stride)}"
-    if _pair(module.padding) != (0, 0):
+    if pair(module.padding) != (0, 0):
         yield f"p{_both(module.padding)}"
-    if _pair(getattr(module, "dilation", 1)) != (1, 1):
+    if pair(getattr(module, "dilation", 1)) != (1, 1):
         yield f"dilation {_both(module.dilation)}"
     if module.ceil_mode:
         yield "ceil"
 
 
-def _pair(value: Any) -> tuple[Any, Any]:
-    """An option for both axes as (height, width)."""
-    return tuple(value) if isinstance(value, tuple | list) else (value, value)
-
-
 def _both(value: Any) -> str:
     """An option as one number where height and width agree, as (height,width) where they do not."""
-    height, width = _pair(value)
+    height, width = pair(value)
     return str(height) if height == width else f"({height},{width})"

@@ -11,11 +11,22 @@ the normal forms are from Unicode Standard Annex 15.
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Literal, SupportsIndex
 
 Normalization = Literal["NFC", "NFKC"] | None
+
+# What no field of a table can hold as it is: tabs, line ends (all that str.splitlines cuts at), lone surrogates.
+_NOT_IN_A_FIELD = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]")
+# Of these, what a label file cannot hold. It is read back, so that all else stays as it is.
+_NOT_IN_A_PATH = re.compile("[\t\n\ud800-\udfff]")
+_NOT_IN_A_LABEL = re.compile("\n|\r\\Z|[\ud800-\udfff]")
+
+
+class AlphabetError(ValueError):
+    """Characters that make no alphabet; the message says what to change."""
 
 
 class UnknownCharacterError(ValueError):
@@ -49,8 +60,9 @@ class Alphabet:
         num_classes: K, the number of characters plus one for the blank.
 
     Raises:
-        ValueError: no character; a character twice; an item that is not one code point once normalised; a
-            lone surrogate, which no file can hold as UTF-8; an unknown normal form.
+        AlphabetError: no character; a character twice; an item that is not one code point once normalised; a
+            lone surrogate, which no file can hold as UTF-8.
+        ValueError: an unknown normal form.
 
     >>> alphabet = Alphabet("abc")
     >>> alphabet.num_classes, alphabet.encode("cab"), alphabet.decode([3, 1, 2])
@@ -67,18 +79,18 @@ class Alphabet:
         self.characters = tuple(items)
         self._labels = {character: label for label, character in enumerate(self.characters, start=1)}
         if not self.characters:
-            raise ValueError("an alphabet needs at least one character")
+            raise AlphabetError("an alphabet needs at least one character")
         if surrogates := [c for c in self.characters if _is_surrogate(c)]:
-            raise ValueError(f"{surrogates[0]!r} is a lone surrogate, not a character: leave it out")
+            raise AlphabetError(f"{surrogates[0]!r} is a lone surrogate, not a character: leave it out")
         if len(self._labels) < len(self.characters):
             twice = next(c for c in self.characters if self.characters.count(c) > 1)
             form = f" (after {normalization})" if normalization else ""
-            raise ValueError(f"character {describe(twice)} is in the alphabet twice{form}: keep one")
+            raise AlphabetError(f"character {describe(twice)} is in the alphabet twice{form}: keep one")
 
     def _single(self, item: str) -> str:
         normal = self.normalise(item)
         if len(normal) != 1:
-            raise ValueError(
+            raise AlphabetError(
                 f"{item!r} is {len(normal)} code points after {self.normalization or 'no'} normalisation: "
                 "list single characters, or pass one string"
             )
@@ -92,7 +104,7 @@ class Alphabet:
         texts that hold one.
 
         Raises:
-            ValueError: the texts hold no character.
+            AlphabetError: the texts hold no character.
 
         >>> Alphabet.from_texts(["hello", "world"])
         Alphabet('dehlorw')
@@ -102,7 +114,7 @@ class Alphabet:
             seen.update(text if normalization is None else unicodedata.normalize(normalization, text))
         characters = sorted(c for c in seen if not _is_surrogate(c))
         if not characters:
-            raise ValueError("the texts hold no characters, so there is no alphabet: check the label file")
+            raise AlphabetError("the texts hold no characters, so there is no alphabet: check the label file")
         return cls(characters, normalization=normalization)
 
     @property
@@ -211,6 +223,34 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def tsv_row(*fields: str) -> str:
+    r"""A row of a table: the fields with tabs between, and no line end.
+
+    Tabs, line ends and lone surrogates inside a field become escapes, so that columns never shift and the row can
+    be written as UTF-8. All else stays as it is.
+
+    >>> print(tsv_row("a.png", "two\nlines"))
+    a.png	two\nlines
+    """
+    return "\t".join(_escape(_NOT_IN_A_FIELD, field) for field in fields)
+
+
+def label_row(name: str, text: str) -> str:
+    r"""A row of a label file: path, tab, text, and no line end.
+
+    :func:`minicrnn.data.read_samples` gives the same name and text back. Only what a label file cannot hold becomes
+    an escape: lone surrogates and line ends, and tabs in the name. Further tabs belong to the text.
+
+    >>> label_row("a.png", "one\ttwo")
+    'a.png\tone\ttwo'
+    """
+    return f"{_escape(_NOT_IN_A_PATH, name)}\t{_escape(_NOT_IN_A_LABEL, text)}"
+
+
+def _escape(what: re.Pattern[str], text: str) -> str:
+    return what.sub(lambda match: printable(match[0]), text)
 
 
 def describe(character: str) -> str:

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import threading
 
 import pytest
 import safetensors.torch
@@ -108,3 +110,42 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, model, monkeypatch):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(CheckpointError, match="cannot write 3 bytes"):
         write_atomically(tmp_path / "none" / "m.bin", b"abc")
+
+
+def test_a_symbolic_link_is_written_through(tmp_path):
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "m.bin", tmp_path / "link.bin"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no FIFOs")
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    write_atomically(pipe, b"abc")
+    reader.join(10)
+    assert read == [b"abc"]
+    assert pipe.is_fifo()
+
+
+def test_an_interrupted_write_leaves_no_temporary_file(tmp_path, monkeypatch):
+    def interrupted(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "m.bin", b"abc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_umask_holds_and_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "plain").touch()
+    monkeypatch.setattr("os.umask", lambda mask: pytest.fail("the umask was changed"))
+    write_atomically(tmp_path / "m.bin", b"abc")
+    assert (tmp_path / "m.bin").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,32 +1,24 @@
-"""The command line, as a user sees it: output, messages, exit codes."""
+"""The command line, as a user sees it: its output. The errors are in test_cli_errors.py."""
 
+import io
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
-import zlib
 
 import pytest
+import torch
+from rich.console import Console
 
 from minicrnn import cli
-from minicrnn.checkpoint import load_model
+from minicrnn.checkpoint import load_model, save_model
+from minicrnn.crnn import CRNN
+from minicrnn.text import Alphabet
+from minicrnn.training.run import RunResult
+from tests.commands import SMALL, run
 from tests.samples import WORDS, word_folder
-
-
-def run(*arguments):
-    """Run ``minicrnn`` in this process; returns its exit code."""
-    sys.argv = ["minicrnn", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as error:
-        return error.code or 0
-    return 0
-
-
-SMALL = ["--preset", "tiny", "--out-channels", 32, "--hidden-size", 16, "--batch-size", 4]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +38,7 @@ def test_train_then_eval(model, words, tmp_path, capsys):
     assert run("eval", model, words, "--predictions", tmp_path / "p.tsv") == 0
     output = capsys.readouterr().out
     assert "word accuracy             100.00%" in output
+    assert "word accuracy, protocol   100.00%   (lower-cased, a–z and 0–9 only)" in output
     rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()]
     assert rows[0] == ["name", "truth", "text", "confidence"]
     assert [row[1] for row in rows[1:]] == [row[2] for row in rows[1:]] == WORDS
@@ -80,88 +73,88 @@ def test_info(model, capsys):
     assert "map-to-sequence" in output
 
 
-def png_header(width, height):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-
-
-def break_nothing_there(folder):
-    for path in folder.iterdir():
-        path.unlink()
+def opinionated_model(path, characters):
+    """An untrained model whose readings are not empty."""
+    torch.manual_seed(0)
+    alphabet = Alphabet(characters)
+    model = CRNN.from_preset("tiny", alphabet.num_classes, out_channels=16, hidden_size=8)
+    with torch.no_grad():
+        model.recurrent.classes.weight *= 30
+    save_model(path, model, alphabet)
+    return path
 
 
-def break_labels(folder):
-    (folder / "labels.tsv").unlink()
+def test_eval_shows_a_progress_bar(model, words, monkeypatch):
+    terminal = io.StringIO()
+    monkeypatch.setattr(cli, "console", Console(file=terminal, force_terminal=True))
+    assert run("eval", model, words) == 0
+    assert "reading" in terminal.getvalue()
+    assert "100%" in terminal.getvalue()
 
 
-def break_truncated(folder):
-    (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:50])
+def test_eval_says_how_many_images_the_protocol_compares(model, words, tmp_path, capsys):
+    (tmp_path / "labels.tsv").write_text(f"{words}/0.png\t中文\n{words}/1.png\t{WORDS[1]}\n", encoding="utf-8")
+    assert run("eval", model, words, "--labels", tmp_path / "labels.tsv") == 0
+    assert "protocol   100.00%   (lower-cased, a–z and 0–9 only; 1 images have any)" in capsys.readouterr().out
 
 
-def break_huge(folder):
-    (folder / "0.png").write_bytes(png_header(60_000, 60_000))
+def test_read_works_in_chunks_and_keeps_the_order(model, words, monkeypatch, capsys):
+    images = [words / f"{i}.png" for i in (3, 0, 4, 1, 2)]
+    chunks = []
+    monkeypatch.setattr(cli, "CHUNK", 2)
+    monkeypatch.setattr(cli, "_opened", lambda paths, opened=cli._opened: chunks.append(paths) or opened(paths))
+    assert run("read", model, *images) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [str(image) for image in images]
+    assert chunks == [images[:2], images[2:4], images[4:]]
 
 
-def break_too_long(folder):
-    (folder / "labels.tsv").write_text("0.png\t" + "ab" * 100 + "\n1.png\tab\n")
+def test_names_with_tabs_line_ends_and_bytes_that_are_not_utf8(model, words, tmp_path, capsys):
+    name = "a\tb\nc\udce9_cab.png"
+    try:
+        (tmp_path / name).write_bytes((words / "0.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    shown = f"{tmp_path}/a\\tb\\nc\\udce9_cab.png"
+    assert run("read", model, tmp_path / name, "--format", "tsv") == 0
+    assert capsys.readouterr().out.split("\t")[:2] == [shown, "cab"]
+    assert run("read", model, tmp_path / name) == 0
+    assert capsys.readouterr().out.startswith(f"{shown}  cab  ")
+    assert run("read", model, tmp_path / name, "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["path"] == str(tmp_path / name)
+    predictions = tmp_path / "p.tsv"
+    assert run("eval", model, tmp_path, "--labels", "filename", "--predictions", predictions) == 0
+    row = predictions.read_text(encoding="utf-8").splitlines()[1].split("\t")
+    assert row[:3] == ["a\\tb\\nc\\udce9_cab.png", "a\\tb\\nc\\udce9_cab", "cab"]
 
 
-def break_empty_label(folder):
-    (folder / "labels.tsv").write_text("0.png\t\n1.png\tab\n")
+@pytest.mark.parametrize("command", ["info", "read", "read --format json", "eval"])
+def test_a_terminal_without_unicode(words, tmp_path, monkeypatch, command):
+    model = opinionated_model(tmp_path / "m.safetensors", "中文")
+    arguments = {"info": [], "eval": [words]}.get(command, [words / "0.png"])
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii"))
+    assert run(*command.split(), model, *arguments) == 0
+    sys.stdout.flush()
+    output = printed.getvalue().decode("ascii")
+    assert "\\u4e2d" in output or "\\u6587" in output
+    if "json" in command:
+        assert set(json.loads(output)["text"]) <= set("中文")
 
 
-@pytest.mark.parametrize(
-    ("damage", "messages"),
-    [
-        (break_nothing_there, ["empty"]),
-        (break_labels, ["labels.tsv", "gt.txt", "filename"]),
-        (break_truncated, ["0.png", "truncated"]),
-        (break_huge, ["0.png", "too large"]),
-        (break_too_long, ["0.png", "needs 200 frames"]),
-        (break_empty_label, ["0.png", "empty label"]),
-    ],
-    ids=lambda value: getattr(value, "__name__", None),
-)
-def test_bad_data_is_explained(tmp_path, damage, messages, capsys):
-    folder = word_folder(tmp_path / "words")
-    damage(folder)
-    assert run("train", folder, "--out", tmp_path / "run", *SMALL, "--val-share", 0, "--epochs", 1) == 1
-    said = capsys.readouterr().err
-    assert all(message in said for message in messages), said
-    assert "Traceback" not in said
+def test_train_gets_only_the_options_that_were_given(words, tmp_path, monkeypatch):
+    seen = {}
 
+    def train(data, out, console, **options):
+        seen.update(options)
+        return RunResult(out, out / "best.safetensors", (), True)
 
-def test_a_character_outside_the_alphabet_is_explained(words, tmp_path, capsys):
-    assert run("train", words, "--out", tmp_path / "run", *SMALL, "--alphabet", "abcde", "--epochs", 1) == 1
-    said = capsys.readouterr().err
-    assert "unknown character" in said
-    assert "'f'" in said
-
-
-@pytest.mark.parametrize("command", ["eval", "read", "info"])
-def test_a_model_that_is_not_one_is_explained(command, words, capsys):
-    arguments = {"eval": [words], "read": [words / "0.png"], "info": []}[command]
-    assert run(command, words / "0.png", *arguments) == 1
-    assert "not a safetensors file" in capsys.readouterr().err
-
-
-def test_bad_options_are_explained(words, tmp_path, capsys):
-    assert run("train", words, "--out", tmp_path / "run", "--optimiser", "sgd") == 1
-    assert "optimiser must be one of adamw, adadelta" in capsys.readouterr().err
-    assert run("train", words) == 2
-    assert "--out" in capsys.readouterr().err
-    assert run("nonsense") == 2
-
-
-def test_an_output_that_cannot_be_written_is_explained(model, words, tmp_path, capsys):
-    assert run("eval", model, words, "--predictions", tmp_path / "none" / "p.tsv") == 1
-    assert "cannot write" in capsys.readouterr().err
-    (tmp_path / "file").write_text("")
-    assert run("train", words, "--out", tmp_path / "file", *SMALL, "--epochs", 1) == 1
-    assert "Choose another --out" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "train", train)
+    assert run("train", words, "--out", tmp_path) == 0
+    assert seen == {}
+    # A value that equals the default is given, too.
+    assert run("train", words, "--out", tmp_path, "--resume", "--batch-size", 32, "--no-amp", "--lr", 1, "--val", words,
+               "--alphabet", "ab") == 0  # fmt: skip
+    assert seen == {"resume": True, "batch_size": 32, "amp": False, "rate": 1.0, "val": words, "alphabet": "ab"}
 
 
 def test_labels_in_file_names(tmp_path):

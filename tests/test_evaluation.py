@@ -1,12 +1,14 @@
 """Scores against hand-counted cases, and evaluation of a folder."""
 
+import math
+
 import pytest
 import torch
 
 from minicrnn.crnn import CRNN
-from minicrnn.data import DataError
-from minicrnn.evaluation import Evaluation, Prediction, evaluate, scene_text_form
-from minicrnn.reader import Reader
+from minicrnn.data import DataError, Problem, Report
+from minicrnn.evaluation import Evaluation, Prediction, evaluate, scene_text_form, score
+from minicrnn.reader import Reader, Reading
 from minicrnn.text import Alphabet
 from tests.samples import WORDS, word_folder
 
@@ -19,10 +21,27 @@ def scores(*pairs):
 def test_scores_by_hand():
     found = scores(("Cat", "Cat"), ("Dog!", "dog"), ("", "ab"), ("abcd", ""))
     assert found.word_accuracy == 1 / 4
-    assert found.protocol_accuracy == 2 / 4
+    assert (found.protocol_accuracy, found.protocol_images) == (2 / 3, 3)  # of an empty truth there is nothing to read
     assert found.one_minus_ned == pytest.approx((1 + (1 - 2 / 4) + 0 + 0) / 4)
     assert found.cer == (0 + 2 + 2 + 4) / (3 + 4 + 0 + 4)
     assert found.images_per_second == 2.0
+
+
+def test_the_protocol_without_a_truth_it_can_compare_is_no_number():
+    found = scores(("中", ""), ("!", "!"))
+    assert math.isnan(found.protocol_accuracy)
+    assert found.protocol_images == 0
+    assert found.word_accuracy == 1 / 2
+
+
+def test_score_puts_names_truths_and_readings_together():
+    readings = [Reading("cat", 0.9, (), 5), Reading("dig", 0.4, (), 5)]
+    found = score(["a", "b"], ["cat", "dog"], readings, 4.0)
+    assert found == Evaluation((Prediction("a", "cat", "cat", 0.9), Prediction("b", "dog", "dig", 0.4)), 4.0, Report(2))
+    skipped = Report(3, (Problem("c", "empty label", "its text is empty"),))
+    assert score([], [], [], 4.0, skipped).skipped is skipped
+    with pytest.raises(ValueError, match="zip"):
+        score(["a"], ["cat", "dog"], readings, 4.0)
 
 
 def test_no_images_score_nothing():
@@ -70,6 +89,16 @@ def test_an_image_that_does_not_open_is_named(reader, tmp_path):
     found = evaluate(reader, folder, max_bad_share=0.5)
     assert len(found.predictions) == len(WORDS) - 1
     assert [p.name for p in found.skipped.problems] == ["2.png"]
+
+
+def test_an_empty_label_is_named(reader, tmp_path):
+    folder = word_folder(tmp_path / "words")
+    rows = (folder / "labels.tsv").read_text().splitlines()
+    (folder / "labels.tsv").write_text("\n".join(["1.png\t", *rows[2:], "gone.png\tx"]))
+    found = evaluate(reader, folder, max_bad_share=0.5)
+    assert found.skipped.counts == {"empty label": 1, "missing file": 1}
+    assert [p.name for p in found.skipped.problems] == ["1.png", "gone.png"]
+    assert [p.truth for p in found.predictions] == WORDS[2:]
 
 
 def test_progress_reaches_the_total(reader, tmp_path):

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from minicrnn import export, layers
 from minicrnn.crnn import CRNN
 from minicrnn.ctc import ctc_loss_from_logits
 from minicrnn.export import to_torch
-from minicrnn.layers import AvgPool2d, Conv2d, Dropout, Linear, LocalResponseNorm, MapToSequence
+from minicrnn.layers import LSTM, AvgPool2d, Conv2d, Dropout, Linear, LocalResponseNorm, MapToSequence, ReLU
 
 SMALL = {"out_channels": 16, "hidden_size": 8}
 PRESETS = ["vgg", "paper", "tiny", "music"]
@@ -90,7 +91,7 @@ def test_the_twin_shares_no_memory_with_the_model_and_keeps_its_mode():
 
 def test_options_survive():
     stack = nn.Sequential(
-        Conv2d(1, 4, (3, 5), stride=(1, 2), padding=(1, 2), groups=1, bias=False, padding_mode="replicate"),
+        Conv2d(1, 4, (3, 5), stride=(1, 2), padding=(1, 0), groups=1, bias=False, padding_mode="replicate"),
         LocalResponseNorm(3, alpha=0.1, beta=0.5, k=2.0),
         AvgPool2d((8, 1), stride=(8, 1), count_include_pad=False),
         Dropout(0.3),
@@ -101,6 +102,43 @@ def test_options_survive():
     assert twin.recurrent[0].bias is None
     assert twin.features[3].p == 0.3
     torch.testing.assert_close(model(images)[0], twin(images)[0])
+
+
+def test_nested_containers_have_twins_all_the_way_down():
+    shared = ReLU()
+    stack = nn.Sequential(
+        nn.Sequential(Conv2d(1, 4, 3, padding=1), shared), nn.ModuleList([Conv2d(4, 4, (8, 1)), shared])
+    )
+    model = CRNN(stack, nn.Sequential(nn.Sequential(LSTM(4, 3)), Linear(3, 5)), height=8)
+    twin = to_torch(model)
+    assert not any(type(module).__module__.startswith("minicrnn.layers") for module in twin.features.modules())
+    assert not any(type(module).__module__.startswith("minicrnn.layers") for module in twin.recurrent.modules())
+    assert twin.features[0][1] is twin.features[1][1]
+    images = torch.randn(2, 1, 8, 20)
+    torch.testing.assert_close(model(images, [20, 12])[0], twin(images, [20, 12])[0])
+    assert isinstance(model.features[0][0], Conv2d)
+
+
+def test_frozen_parameters_stay_frozen():
+    model = CRNN.from_preset("tiny", num_classes=7, **SMALL)
+    for parameter in model.features.parameters():
+        parameter.requires_grad_(False)
+    twin = to_torch(model)
+    flags = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    assert {name: parameter.requires_grad for name, parameter in twin.named_parameters()} == flags
+    assert len(set(flags.values())) == 2
+
+
+def test_an_option_that_an_older_torch_lacks_is_not_passed(monkeypatch):
+    class OlderBatchNorm2d(nn.BatchNorm2d):
+        def __init__(
+            self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None, dtype=None
+        ):
+            super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    monkeypatch.setitem(export._TWINS, layers.BatchNorm2d, OlderBatchNorm2d)
+    twin = to_torch(CRNN.from_preset("tiny", num_classes=7, **SMALL))
+    assert isinstance(twin.features.norm1, OlderBatchNorm2d)
 
 
 def test_a_layer_without_a_twin_is_named():

@@ -14,7 +14,9 @@ import minicrnn
 
 PACKAGE = Path(minicrnn.__file__).parent
 FILES = sorted(
-    path for pattern in ("layers/**/*.py", "ctc/**/*.py", "crnn.py", "presets.py") for path in PACKAGE.glob(pattern)
+    path
+    for pattern in ("layers/**/*.py", "ctc/**/*.py", "crnn.py", "presets.py", "initialisation.py")
+    for path in PACKAGE.glob(pattern)
 )
 
 ALLOWED_IN_NN = {

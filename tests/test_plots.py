@@ -1,5 +1,6 @@
 """Pictures are made, have content, and fail clearly."""
 
+import errno
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from minicrnn.checkpoint import CheckpointError
 from minicrnn.crnn import CRNN
 from minicrnn.plots import plot_curves, plot_reading
 from minicrnn.reader import Reader
@@ -38,15 +40,45 @@ def test_curves_without_validation(tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
-@pytest.mark.parametrize("scale", [0.0, 30.0])  # an empty reading, and one with characters
-def test_reading(tmp_path, scale):
-    torch.manual_seed(0)
-    alphabet = Alphabet("ab$")  # a dollar sign would start a formula in matplotlib
+def reader_of(text, characters):
+    """A reader that reads ``text`` in every image, two frames to a character."""
+    alphabet = Alphabet(characters)
     model = CRNN.from_preset("tiny", alphabet.num_classes, out_channels=16, hidden_size=8)
-    with torch.no_grad():
-        model.recurrent.classes.weight *= scale
-        model.recurrent.classes.bias *= scale
-    image = np.random.default_rng(0).integers(0, 256, (32, 100), dtype=np.uint8)
-    reading = plot_reading(Reader(model, alphabet), image, tmp_path / "reading.png")
-    assert (reading.text == "") == (scale == 0)
+    path = [label for label in alphabet.encode(text) for _ in range(2)]
+
+    def script(module, arguments, output):
+        logits, lengths = output
+        labels = torch.tensor(path + [0] * (len(logits) - len(path)))
+        return 9.0 * torch.nn.functional.one_hot(labels, alphabet.num_classes)[:, None].float(), lengths
+
+    model.register_forward_hook(script)
+    return Reader(model, alphabet)
+
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (32, 100), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("text", ["", "ab", "$^$", "a_$x$", "中文", "नम", "שלום", "a\\b"])
+def test_reading(tmp_path, text):
+    """Dollars would start a formula in matplotlib; its font lacks Chinese; warnings are errors here."""
+    reading = plot_reading(reader_of(text, "abx$^_\\中文नमשלום"), IMAGE, tmp_path / "reading.png")
+    assert reading.text == text
     assert colours(tmp_path / "reading.png") > 50
+
+
+def test_the_suffix_chooses_the_format(tmp_path):
+    for name, start in (("a.svg", b"<?xml"), ("a.pdf", b"%PDF"), ("a", b"\x89PNG")):
+        plot_curves([row(1), row(2)], tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "curves.png").write_bytes(b"older")
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(CheckpointError, match=r"curves\.png: cannot write .*No space"):
+        plot_curves([row(1)], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes() == b"older"
+    assert len(list(tmp_path.iterdir())) == 1

@@ -10,7 +10,7 @@ from PIL import Image
 from minicrnn.checkpoint import save_model
 from minicrnn.crnn import CRNN
 from minicrnn.data import ImageError
-from minicrnn.reader import Reader, choose_device
+from minicrnn.reader import OptionError, Reader, choose_device
 from minicrnn.text import Alphabet
 
 ALPHABET = Alphabet("ab")
@@ -74,6 +74,38 @@ def test_places_scale_with_the_image(reader):
         assert 0 < a.confidence <= 1
 
 
+def test_places_stay_inside_a_narrow_image(reader):
+    """The model sees it wider than it is."""
+    readings = [reader.read(picture(32, width, seed)) for width in (1, 2, 3) for seed in range(5)]
+    characters = [
+        (c, width) for r, width in zip(readings, [1] * 5 + [2] * 5 + [3] * 5, strict=True) for c in r.characters
+    ]
+    assert characters
+    assert all(0 <= c.left <= c.right <= width for c, width in characters)
+
+
+def test_log_probs_are_those_of_the_model(reader):
+    images, widths = torch.randn(2, 1, 32, 60), torch.tensor([60, 40])
+    log_probs, lengths = reader.log_probs(images, widths)
+    with torch.inference_mode():
+        logits, expected = reader.model(images, widths)
+    torch.testing.assert_close(log_probs, logits.log_softmax(2))
+    assert lengths.tolist() == expected.tolist()
+    assert [r.frames for r in reader.decode(log_probs, lengths)] == expected.tolist()
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+@pytest.mark.parametrize("images", [[], [picture()], picture()], ids=["none", "list", "one"])
+def test_a_batch_has_at_least_one_image(reader, batch_size, images):
+    with pytest.raises(ValueError, match=f"batch_size must be at least 1, not {batch_size}"):
+        reader.read(images, batch_size)
+
+
+def test_a_model_of_colour_images_is_refused():
+    with pytest.raises(ValueError, match=r"3 channels \(in_channels\)"):
+        Reader(CRNN.from_preset("tiny", ALPHABET.num_classes, in_channels=3, out_channels=16), ALPHABET)
+
+
 @pytest.mark.parametrize("shape", [(32, 1), (1, 1), (100, 2), (1, 500), (7, 3)])
 def test_odd_sizes_are_read(reader, shape):
     assert reader.read(picture(*shape)).frames >= 1
@@ -98,5 +130,5 @@ def test_alphabet_and_model_must_agree(reader):
 def test_devices():
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device(None) == choose_device("auto")
-    with pytest.raises(ValueError, match="Try auto or cpu"):
+    with pytest.raises(OptionError, match="Try auto or cpu"):
         choose_device("toaster")

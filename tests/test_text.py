@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicrnn.text import Alphabet, UnknownCharacterError, printable
+from minicrnn.text import Alphabet, AlphabetError, UnknownCharacterError, label_row, printable, tsv_row
 
 characters = st.characters(exclude_categories=("Cs",))
 texts = st.text(characters, max_size=12)
@@ -128,7 +128,7 @@ def test_decode_names_a_label_that_is_no_character(label, what):
     ],
 )
 def test_bad_alphabets_are_refused(given, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(AlphabetError, match=message):
         Alphabet(given)
 
 
@@ -146,7 +146,7 @@ def test_lone_surrogates_are_left_out_of_the_alphabet_and_reported_by_encode():
 
 
 def test_no_texts_no_alphabet():
-    with pytest.raises(ValueError, match="no characters"):
+    with pytest.raises(AlphabetError, match="no characters"):
         Alphabet.from_texts(["", ""])
 
 
@@ -169,3 +169,22 @@ def test_printable_text_can_be_printed_on_one_line(text):
     shown = printable(text)
     assert shown.isprintable()
     shown.encode("utf-8")
+
+
+@given(st.lists(st.text(), min_size=1, max_size=4))
+def test_a_row_is_one_line_with_a_column_for_each_field(fields):
+    row = tsv_row(*fields).encode().decode()  # UTF-8
+    assert row.splitlines() in ([row], [])
+    assert len(row.split("\t")) == len(fields)
+
+
+def test_a_row_keeps_what_does_no_harm():
+    fields = ["a b", "\u3000\u200c\xa0", "C:\\t", '"中"']
+    assert tsv_row(*fields).split("\t") == fields
+    assert tsv_row("a\tb", "c\nd", "e\r", "\udce9") == "a\\tb\tc\\nd\te\\r\t\\udce9"
+
+
+def test_a_label_row_escapes_only_what_the_file_cannot_hold():
+    assert label_row("a.png", "x\ty\u2028\rz") == "a.png\tx\ty\u2028\rz"
+    assert label_row("a\t\n.png", "x\ny\r") == "a\\t\\n.png\tx\\ny\\r"
+    assert label_row("\udce9.png", "\udce9") == "\\udce9.png\t\\udce9"

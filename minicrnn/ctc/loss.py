@@ -257,13 +257,15 @@ class CTCLoss(nn.Module):
 
     def forward(
         self,
-        scores: Float[Tensor, "T *batch K"],
+        log_probs: Float[Tensor, "T *batch K"],
         targets: Shaped[Tensor, "*targets"],
         input_lengths: Lengths,
         target_lengths: Lengths,
     ) -> Float[Tensor, "*loss"]:
         function = ctc_loss_from_logits if self.from_logits else ctc_loss
-        return function(scores, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity)
+        return function(
+            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity
+        )
 
     def extra_repr(self) -> str:
         return (

@@ -1,6 +1,6 @@
 """What every CTC function is given, checked and brought into one form.
 
-Callers may hand over targets padded [N, L] or concatenated [ΣL], lengths as tensors, sequences or plain
+Callers may hand over targets padded [N, L] or concatenated [ΣL], lengths as tensors, arrays, sequences or plain
 numbers, integers of any type on any device, and one sample without its batch dimension. The recursions see
 :class:`CTCTargets` only. What is wrong is said here, with the sample that it is wrong in.
 """
@@ -78,7 +78,9 @@ def checked_lengths(name: str, lengths: Lengths, N: int, limit: int) -> list[int
         _require_integers(name, lengths)
         values = lengths.reshape(-1).tolist()
     else:
-        items = [lengths] if isinstance(lengths, SupportsIndex) else list(lengths)
+        # NumPy's arrays have __index__ like a number, so they become plain numbers or lists first.
+        plain = lengths.tolist() if hasattr(lengths, "tolist") else lengths
+        items = [plain] if isinstance(plain, SupportsIndex) else list(plain)
         if not all(isinstance(item, SupportsIndex) for item in items):
             raise TypeError(f"{name} must be integers, got {items}")
         values = [index(item) for item in items]

@@ -110,10 +110,9 @@ def pad_images(images: Sequence[Float32[Tensor, "1 H _"]]) -> tuple[Float32[Tens
 class WidthBatchSampler(Sampler[list[int]]):
     """Batches of indices whose images have similar widths; the ``batch_sampler`` of a DataLoader.
 
-    With shuffling: permute all indices, sort each window of 50 batches by width, cut it into batches, and
-        shuffle
-    the batches. Without: sort all indices by width and cut. Each index comes exactly once an epoch, and an
-    epoch's batches depend on (seed, epoch) alone.
+    With shuffling: permute all indices, sort each window of 50 batches by width, cut it into batches, and shuffle
+    the batches. Without: sort all indices by width and cut. Each index comes exactly once an epoch, and an epoch's
+    batches depend on (seed, epoch) alone.
 
     Args:
         widths: of all images, in any unit that grows with the work.

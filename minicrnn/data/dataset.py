@@ -23,16 +23,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from minicrnn.data.folder import Sample
-from minicrnn.data.images import ImageError, MissingImageError, load_image, normalise_height, to_tensor
-from minicrnn.data.report import (
-    EMPTY_LABEL,
-    LABEL_TOO_LONG,
-    MISSING_FILE,
-    UNKNOWN_CHARACTER,
-    UNREADABLE_IMAGE,
-    Problem,
-    Report,
-)
+from minicrnn.data.images import ImageError, load_image, normalise_height, to_tensor
+from minicrnn.data.report import EMPTY_LABEL, LABEL_TOO_LONG, UNKNOWN_CHARACTER, Problem, Report, image_problem
 from minicrnn.shapes import frames_needed
 from minicrnn.text import Alphabet, UnknownCharacterError, printable
 
@@ -169,27 +161,22 @@ def prepare(
     """Decode and check every sample once, keep the usable ones, and say what is wrong with the others.
 
     A sample is left out, and counted by its first problem, when reading the labels found one (see
-    ``read_samples``), its text is empty or has a character that is not in the alphabet, its image is missing
-    or unreadable, or its label needs more frames than its image gives.
+    ``read_samples``), its text is empty or has a character that is not in the alphabet, its image is missing or
+    unreadable, or its label needs more frames than its image gives.
 
     Args:
         samples: from ``read_samples``, or made by hand.
-        alphabet: of the model.
-        frames_for_width: how many frames T the model makes of an image so many pixels wide; it must not fall
-            as the width grows. A ValueError from it means none.
-        height: of the images in pixels.
-        max_width: wider images are squeezed to it; None keeps every ratio.
+        frames_for_width: how many frames T the model makes of an image so many pixels wide; it must not fall as
+            the width grows. A ValueError from it means none.
+        height, max_width: of the images in pixels. Wider images are squeezed; None keeps every ratio.
         max_bad_share: the share of samples, 0 to 1, that may be left out before that is an error.
-        memory_budget: bytes of decoded pixels to keep; images beyond it are read again whenever they are
-            used.
+        memory_budget: bytes of decoded pixels to keep; images beyond it are read again whenever they are used.
         workers: threads that decode; the number of processors, at most 8, unless given.
         progress: called as ``progress(done, total)`` after each sample.
-        augment: see :class:`WordImages`.
-        seed: of the augmentation.
+        augment, seed: see :class:`WordImages`.
 
     Raises:
-        DataError: more samples are bad than ``max_bad_share`` allows, or none is left. Its text holds the
-            report; its ``report`` is the report.
+        DataError: more samples are bad than ``max_bad_share`` allows, or none is left; it holds the report.
     """
     check = _Checker(alphabet, frames_for_width, height, max_width)
     entries: list[Entry] = []
@@ -199,12 +186,7 @@ def prepare(
         if isinstance(found, Problem):
             problems.append(found)
         else:
-            image, text, min_width = found
-            kept = len(pixels) + image.size <= memory_budget
-            offset = len(pixels) if kept else NOT_CACHED
-            if kept:
-                pixels += image.tobytes()
-            entries.append(Entry(sample.path, sample.name, text, image.shape[1], min_width, offset))
+            entries.append(_keep(sample, *found, pixels, memory_budget))
         if progress is not None:
             progress(done, len(samples))
 
@@ -212,6 +194,15 @@ def prepare(
     report.check(max_bad_share)
     words = WordImages(entries, pixels, alphabet, height=height, max_width=max_width, augment=augment, seed=seed)
     return words, report
+
+
+def _keep(sample: Sample, image: np.ndarray, text: str, min_width: int, pixels: bytearray, budget: int) -> Entry:
+    """The entry of a usable sample; its image is added to ``pixels`` if that stays within the budget."""
+    offset = NOT_CACHED
+    if len(pixels) + image.size <= budget:
+        offset = len(pixels)
+        pixels += image.tobytes()
+    return Entry(sample.path, sample.name, text, image.shape[1], min_width, offset)
 
 
 def least_width(frames: int, frames_for_width: Callable[[int], int], enough: int) -> int:
@@ -258,8 +249,7 @@ class _Checker:
         try:
             image = normalise_height(load_image(sample.path), self.height, self.max_width)
         except ImageError as error:
-            kind = MISSING_FILE if isinstance(error, MissingImageError) else UNREADABLE_IMAGE
-            return Problem(sample.name, kind, str(error))
+            return image_problem(sample.name, error)
         width, needed = image.shape[1], frames_needed(labels)
         if self.frames(width) < needed:
             reason = f"{text!r} needs {needed} frames, and its image {width} wide gives {self.frames(width)}"

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from minicrnn.data.report import LISTED_TWICE, NO_TEXT_IN_NAME, PATH_OUTSIDE, DataError, Problem
+from minicrnn.data.report import LISTED_TWICE, NO_TEXT_IN_NAME, PATH_OUTSIDE, UNREADABLE_IMAGE, DataError, Problem
 from minicrnn.text import printable
 
 LABEL_FILES = ("labels.tsv", "gt.txt")
@@ -54,8 +54,8 @@ class Sample:
 def read_samples(folder: str | Path, labels: str | Path | None = None, pattern: str | None = None) -> list[Sample]:
     """List the samples of a folder; the images themselves are not opened.
 
-    A relative path that leaves the folder, an image listed twice and a file name that does not match
-    ``pattern`` raise nothing: such a sample carries its ``problem``, and ``prepare`` reports it with all
+    A relative path that leaves the folder or is the folder itself, an image listed twice and a file name that does
+    not match ``pattern`` raise nothing: such a sample carries its ``problem``, and ``prepare`` reports it with all
     others.
 
     Args:
@@ -119,7 +119,9 @@ def _samples_from_file(folder: Path, label_file: Path) -> list[Sample]:
         inside = os.path.normpath(name)
         path = folder / inside
         problem = None
-        if Path(inside).parts[0] == os.pardir:
+        if inside == os.curdir:
+            problem = Problem(name, UNREADABLE_IMAGE, f"line {number}: {name} is the folder itself, not an image in it")
+        elif Path(inside).parts[0] == os.pardir:
             problem = Problem(name, PATH_OUTSIDE, f"line {number}: {name} leaves the folder; use an absolute path")
         elif (first := first_line.setdefault(str(path), number)) != number:
             problem = Problem(name, LISTED_TWICE, f"line {number} names the image of line {first} again")

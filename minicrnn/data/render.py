@@ -1,7 +1,6 @@
 """Words to learn from without any data set: random words, drawn with the font that Pillow ships.
 
-What is drawn at random, of an image 32 high: font size 17 to 26, spacing, margins, place, ink and paper (dark
-    on
+What is drawn at random, of an image 32 high: font size 17 to 26, spacing, margins, place, ink and paper (dark on
 light two times in three), slant, rotation, blur and noise.
 """
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from minicrnn.text import printable
+from minicrnn.data.images import ImageError, MissingImageError
+from minicrnn.text import printable, tsv_row
 
 MISSING_FILE = "missing file"
 UNREADABLE_IMAGE = "unreadable image"
@@ -25,6 +26,11 @@ class Problem(NamedTuple):
     name: str
     kind: str
     reason: str
+
+
+def image_problem(name: str, error: ImageError) -> Problem:
+    """The problem of a sample whose image did not open."""
+    return Problem(name, MISSING_FILE if isinstance(error, MissingImageError) else UNREADABLE_IMAGE, str(error))
 
 
 class DataError(ValueError):
@@ -87,11 +93,11 @@ class Report:
     def write(self, path: str | Path) -> None:
         """Write every problem as a line of name, kind and reason, with tabs between; UTF-8.
 
-        What does not print, tabs and line ends among it, is written as an escape.
+        Tabs, line ends and lone surrogates are written as escapes.
 
         Raises:
             OSError: the file cannot be written.
         """
         rows = [("name", "kind", "reason"), *self.problems]
-        text = "".join("\t".join(printable(field) for field in row) + "\n" for row in rows)
+        text = "".join(tsv_row(*row) + "\n" for row in rows)
         Path(path).write_text(text, encoding="utf-8", newline="\n")

@@ -91,12 +91,12 @@ class ReLU(nn.Module):
         super().__init__()
         self.inplace = inplace
 
-    def forward(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-        if x.dtype == torch.bool:
+    def forward(self, input: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        if input.dtype == torch.bool:
             raise RuntimeError("Boolean inputs not supported for relu; convert the input to a number type")
         if self.inplace:
-            refuse_inplace_on_leaf(x)
-        return _ReLU.apply(x, self.inplace)
+            refuse_inplace_on_leaf(input)
+        return _ReLU.apply(input, self.inplace)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""

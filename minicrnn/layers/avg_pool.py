@@ -19,12 +19,12 @@ from torch.autograd.function import once_differentiable
 
 from minicrnn.layers.pool_windows import (
     PoolWindows,
-    Size2d,
     empty_like_image,
     memory_format_of,
     pool_windows,
     samples_per_block,
 )
+from minicrnn.layers.sizes import Size2d
 
 
 class AvgPool2dSaved(NamedTuple):
@@ -143,7 +143,8 @@ class AvgPool2d(nn.Module):
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
-    def forward(self, x: Float[Tensor, "*N C H W"]) -> Float[Tensor, "*N C Ho Wo"]:
+    def forward(self, input: Float[Tensor, "*N C H W"]) -> Float[Tensor, "*N C Ho Wo"]:
+        x = input
         windows = pool_windows(x, self.kernel_size, self.stride, self.padding, 1, self.ceil_mode)
         if self.divisor_override == 0:
             raise RuntimeError("divisor_override must not be 0: it divides the sum of each window")

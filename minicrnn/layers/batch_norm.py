@@ -10,7 +10,6 @@ divides by m − 1, the unbiased estimate). Evaluation takes the running average
 Source: Ioffe and Szegedy, *Batch Normalization*, 2015 (arXiv 1502.03167), algorithms 1 and 2, section 3.1.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -18,8 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-PIXELS = (0, 2, 3)  # the dimensions that one channel's statistics run over
-PIECE_ELEMENTS = 2**21  # 8 MiB of float32: from one pass to the next a piece stays in a large cache
+from minicrnn.layers.channel_statistics import PIXELS, channel_statistics, per_channel, pieces
 
 
 class BatchNormSaved(NamedTuple):
@@ -30,45 +28,6 @@ class BatchNormSaved(NamedTuple):
     mean: Tensor
     rstd: Tensor
     from_batch: bool
-
-
-def _pieces(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Walk over the same few images of each tensor. A GPU, which wants few and large launches, gets all."""
-    n, *rest = images[0].shape
-    per_image = max(1, torch.Size(rest).numel())
-    step = max(1, PIECE_ELEMENTS // per_image) if images[0].device.type == "cpu" else max(1, n)
-    return zip(*(tensor.split(step) for tensor in images), strict=True)
-
-
-def _per_channel(values: Float[Tensor, "C"]) -> Float[Tensor, "C 1 1"]:
-    return values[:, None, None]
-
-
-def channel_statistics(x: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, "C"], Float[Tensor, "C"]]:
-    """Mean and biased variance of each channel, in float32 at least; 0 and 1 where there is no value.
-
-    Within a piece the mean comes first and the squares are taken around it: E[x²] − E[x]² would lose all its
-    digits where the mean is large. Two pieces with n₁, n₂ values, means m₁, m₂ and sums of squares s₁, s₂
-    join as (Chan, Golub and LeVeque, 1979)
-
-        δ = m₂ − m₁,   m = m₁ + δ n₂ / (n₁ + n₂),   s = s₁ + s₂ + δ² n₁ n₂ / (n₁ + n₂)
-    """
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    mean = torch.zeros(x.shape[1], dtype=dtype, device=x.device)
-    squares = torch.zeros_like(mean)
-    if x.numel() == 0:
-        return mean, torch.ones_like(mean)
-    count = 0
-    for (piece,) in _pieces(x):
-        piece = piece.to(dtype)
-        new_count, new_mean = piece.numel() // x.shape[1], piece.mean(PIXELS)
-        total = count + new_count
-        difference = new_mean - mean
-        mean += difference * (new_count / total)
-        squares += (piece - _per_channel(new_mean)).square_().sum(PIXELS)
-        squares += difference.square() * (count * new_count / total)
-        count = total
-    return mean, squares / count
 
 
 def batch_norm_forward(
@@ -90,8 +49,8 @@ def batch_norm_forward(
     scale = rstd if weight is None else weight * rstd
     shift = -mean * scale if bias is None else bias - mean * scale
     y = torch.empty_like(x)
-    for x_piece, y_piece in _pieces(x, y):
-        _multiply_add(y_piece, _per_channel(shift), (x_piece, _per_channel(scale)))
+    for x_piece, y_piece in pieces(x, y):
+        _multiply_add(y_piece, per_channel(shift), (x_piece, per_channel(scale)))
     return y, BatchNormSaved(x, weight, mean, rstd, from_batch)
 
 
@@ -123,10 +82,10 @@ def batch_norm_backward(
     x, weight, mean, rstd, from_batch = saved
     dbias, products = torch.zeros_like(mean), torch.zeros_like(mean)
     if need_sums or from_batch:
-        for dy_piece, x_piece in _pieces(dy, x):
+        for dy_piece, x_piece in pieces(dy, x):
             dy_piece = dy_piece.to(mean.dtype)
             dbias += dy_piece.sum(PIXELS)
-            products += (x_piece - _per_channel(mean)).mul_(dy_piece).sum(PIXELS)
+            products += (x_piece - per_channel(mean)).mul_(dy_piece).sum(PIXELS)
     dx = None
     if need_dx:
         a = rstd if weight is None else weight * rstd
@@ -136,11 +95,11 @@ def batch_norm_backward(
             b = -a * rstd.square() * products / m
             c = -a * dbias / m - b * mean
         dx = torch.empty_like(x)
-        for dy_piece, x_piece, dx_piece in _pieces(dy, x, dx):
-            terms = [(dy_piece, _per_channel(a))]
+        for dy_piece, x_piece, dx_piece in pieces(dy, x, dx):
+            terms = [(dy_piece, per_channel(a))]
             if from_batch:
-                terms.append((x_piece, _per_channel(b)))
-            _multiply_add(dx_piece, _per_channel(c), *terms)
+                terms.append((x_piece, per_channel(b)))
+            _multiply_add(dx_piece, per_channel(c), *terms)
     return dx, products * rstd, dbias
 
 
@@ -260,7 +219,8 @@ class BatchNorm2d(nn.Module):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    def forward(self, input: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        x = input
         mean, var = self.running_mean, self.running_var
         from_batch = self.training or mean is None
         self._check(x, from_batch)

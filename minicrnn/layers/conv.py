@@ -25,7 +25,8 @@ from torch.autograd.function import once_differentiable
 
 from minicrnn.layers.autocast import match_autocast
 from minicrnn.layers.padding import PADDING_MODES, Pads
-from minicrnn.layers.windows import ConvOptions, Pair, window_matrix_backward, window_matrix_forward
+from minicrnn.layers.sizes import Size2d, size_pair
+from minicrnn.layers.window_matrix import ConvOptions, window_matrix_backward, window_matrix_forward
 from minicrnn.shapes import same_padding
 
 # Numbers in the matrix of windows at a time. On a CPU: few enough for the cache, enough for a long product.
@@ -186,10 +187,10 @@ class Conv2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | Pair,
-        stride: int | Pair = 1,
-        padding: str | int | Pair = 0,
-        dilation: int | Pair = 1,
+        kernel_size: Size2d,
+        stride: Size2d = 1,
+        padding: str | Size2d = 0,
+        dilation: Size2d = 1,
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
@@ -198,10 +199,10 @@ class Conv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size = _pair("kernel_size", kernel_size, at_least=1)
-        self.stride = _pair("stride", stride, at_least=1)
-        self.dilation = _pair("dilation", dilation, at_least=1)
-        self.padding = padding if isinstance(padding, str) else _pair("padding", padding, at_least=0)
+        self.kernel_size = size_pair("kernel_size", kernel_size, at_least=1)
+        self.stride = size_pair("stride", stride, at_least=1)
+        self.dilation = size_pair("dilation", dilation, at_least=1)
+        self.padding = padding if isinstance(padding, str) else size_pair("padding", padding, at_least=0)
         self.padding_mode = padding_mode
         self._check_options()
         size = (out_channels, in_channels // groups, *self.kernel_size)
@@ -249,14 +250,14 @@ class Conv2d(nn.Module):
             pads = (self.padding[0], self.padding[0], self.padding[1], self.padding[1])
         return ConvOptions(self.kernel_size, self.stride, pads, self.dilation, self.groups, self.padding_mode)
 
-    def forward(self, x: Float[Tensor, "*batch C_in H W"]) -> Float[Tensor, "*batch C_out H_out W_out"]:
-        if x.dim() not in (3, 4):
-            raise RuntimeError(f"Conv2d expects [N, C, H, W] or [C, H, W], got input {list(x.shape)}")
-        if x.shape[-3] != self.in_channels:
-            raise RuntimeError(f"Conv2d expects {self.in_channels} channels, got input {list(x.shape)}")
-        images = x if x.dim() == 4 else x.unsqueeze(0)
-        y = _Conv2d.apply(*match_autocast(images, self.weight, self.bias), self.options())
-        return y if x.dim() == 4 else y.squeeze(0)
+    def forward(self, input: Float[Tensor, "*batch C_in H W"]) -> Float[Tensor, "*batch C_out H_out W_out"]:
+        if input.dim() not in (3, 4):
+            raise RuntimeError(f"Conv2d expects [N, C, H, W] or [C, H, W], got input {list(input.shape)}")
+        if input.shape[-3] != self.in_channels:
+            raise RuntimeError(f"Conv2d expects {self.in_channels} channels, got input {list(input.shape)}")
+        x = input if input.dim() == 4 else input.unsqueeze(0)
+        y = _Conv2d.apply(*match_autocast(x, self.weight, self.bias), self.options())
+        return y if input.dim() == 4 else y.squeeze(0)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
@@ -271,11 +272,3 @@ class Conv2d(nn.Module):
         if self.padding_mode != "zeros":
             text += f", padding_mode={self.padding_mode}"
         return text
-
-
-def _pair(name: str, value: int | Pair, at_least: int) -> Pair:
-    """(height, width) from one integer or two."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
-    if len(values) != 2 or not all(isinstance(v, int) and v >= at_least for v in values):
-        raise ValueError(f"{name} must be one integer or two (height, width) from {at_least} up, got {value!r}")
-    return values

@@ -90,7 +90,8 @@ class Dropout(nn.Module):
         self.p = p
         self.inplace = inplace
 
-    def forward(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    def forward(self, input: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        x = input
         if not self.training or self.p == 0:
             return x
         if not x.is_floating_point():

@@ -4,11 +4,11 @@ A module is recognised by the name of its class or of a base class, and read thr
 so that ``minicrnn.layers`` and ``torch.nn`` are treated alike.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from torch import nn
 
+from minicrnn.layers.sizes import pair
 from minicrnn.shapes import Window, check_pool_padding
 
 CONTAINERS = ("Sequential", "ModuleList")
@@ -34,13 +34,19 @@ def kind_of(module: nn.Module, path: str = "") -> str:
     raise TypeError(f"{where}{type(module).__name__} is not a layer known here; known are {', '.join(KINDS)}")
 
 
+def is_container(module: nn.Module) -> bool:
+    """Whether a module only applies its children in order: one that overrides ``forward`` may do anything."""
+    known = any(base.__name__ in CONTAINERS for base in type(module).__mro__)
+    return known and type(module).forward in (nn.Sequential.forward, nn.ModuleList.forward)
+
+
 def walk(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The layers inside nested containers in the order they are applied, each with its dotted name.
 
     >>> [path for path, _ in walk(nn.Sequential(nn.ReLU(), nn.Sequential(nn.ReLU(), nn.ReLU())))]
     ['0', '1.0', '1.1']
     """
-    if any(base.__name__ in CONTAINERS for base in type(module).__mro__):
+    if is_container(module):
         # Not named_children(): that names a module used twice only once.
         for name, child in module._modules.items():
             if child is not None:
@@ -67,10 +73,10 @@ def window_of(module: nn.Module, axis: int, path: str = "") -> Window | None:
     if kind in SEQUENCE:
         raise TypeError(f"{path}: {kind} reads a sequence and has no window; give the feature stack alone")
     window = Window(
-        kernel_size=_along(axis, module.kernel_size),
-        stride=_along(axis, module.stride),
-        padding=_along(axis, module.padding),
-        dilation=1 if kind == "AvgPool2d" else _along(axis, module.dilation),
+        kernel_size=pair(module.kernel_size)[axis],
+        stride=pair(module.stride)[axis],
+        padding=pair(module.padding)[axis],
+        dilation=1 if kind == "AvgPool2d" else pair(module.dilation)[axis],
         ceil_mode=kind in POOLS and bool(module.ceil_mode),
     )
     if kind in POOLS:
@@ -94,6 +100,14 @@ def windows_of(features: nn.Module, axis: int) -> list[Window]:
     return [window for window in found if window is not None]
 
 
-def _along(axis: int, value: Any) -> Any:
-    """One axis of an option that is given for both at once or as (height, width)."""
-    return value[axis] if isinstance(value, tuple | list) else value
+def channels_read(layers: Iterable[nn.Module]) -> int | None:
+    """The channels of the images that a feature stack reads; None if no layer of it fixes their number.
+
+    >>> channels_read([nn.ReLU(), nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)])
+    3
+    """
+    for layer in layers:
+        for attribute in ("in_channels", "num_features"):
+            if hasattr(layer, attribute):
+                return int(getattr(layer, attribute))
+    return None

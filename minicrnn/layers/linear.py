@@ -44,8 +44,9 @@ def linear_backward(
     """
     x, weight = saved
     dx = dy @ weight
-    rows = dy.reshape(-1, weight.shape[0])  # [M, J]
-    dweight = rows.mT @ x.reshape(-1, weight.shape[1])
+    M = math.prod(dy.shape[:-1])
+    rows = dy.reshape(M, weight.shape[0])  # [M, J]
+    dweight = rows.mT @ x.reshape(M, weight.shape[1])
     return dx, dweight, rows.sum(0)
 
 
@@ -104,12 +105,12 @@ class Linear(nn.Module):
             bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
             nn.init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Float[Tensor, "*batch I"]) -> Float[Tensor, "*batch J"]:
-        if x.shape[-1] != self.in_features:
+    def forward(self, input: Float[Tensor, "*shape"]) -> Float[Tensor, "*output"]:
+        if input.dim() == 0 or input.shape[-1] != self.in_features:
             raise RuntimeError(
-                f"Linear expects {self.in_features} features in the last dimension, got input {list(x.shape)}"
+                f"Linear expects {self.in_features} features in the last dimension, got input {list(input.shape)}"
             )
-        return _Linear.apply(*match_autocast(x, self.weight, self.bias))
+        return _Linear.apply(*match_autocast(input, self.weight, self.bias))
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -112,12 +112,12 @@ class LocalResponseNorm(nn.Module):
         self.beta = beta
         self.k = k
 
-    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        if x.dim() < 3:
+    def forward(self, input: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        if input.dim() < 3:
             raise ValueError(
-                f"LocalResponseNorm expects an input of 3 or more dimensions [N, C, …], got {list(x.shape)}"
+                f"LocalResponseNorm expects an input of 3 or more dimensions [N, C, …], got {list(input.shape)}"
             )
-        return _LocalResponseNorm.apply(x, self.size, self.alpha, self.beta, self.k)
+        return _LocalResponseNorm.apply(input, self.size, self.alpha, self.beta, self.k)
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

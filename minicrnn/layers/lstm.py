@@ -15,6 +15,7 @@ Mohamed and Hinton (2013), *Speech Recognition with Deep Recurrent Neural Networ
 import math
 import numbers
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
-from minicrnn.layers.autocast import match_autocast
+from minicrnn.layers.autocast import autocast_is_on, match_autocast
 from minicrnn.layers.dropout import Dropout
 from minicrnn.layers.lstm_sequence import LSTMSaved, Rows, Weights, lstm_backward, lstm_forward
 
@@ -152,8 +153,11 @@ class LSTM(nn.Module):
         """Do nothing: torch moves the parameters into one block for cuDNN here, which is not used."""
 
     def forward(
-        self, x: Float[Tensor, "*batch I"] | PackedSequence, hx: tuple[Tensor, Tensor] | None = None
+        self, input: Float[Tensor, "*batch I"] | PackedSequence, hx: Sequence[Tensor] | None = None
     ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
+        x = input
+        if hx is not None and len(hx) != 2:
+            raise RuntimeError(f"LSTM expects two states, (h0, c0), got {len(hx)}")
         if isinstance(x, PackedSequence):
             self._check_input(x.data)
             rows = Rows.of_batch_sizes(x.batch_sizes, x.data.device)
@@ -200,7 +204,7 @@ class LSTM(nn.Module):
 
     def _check_input(self, x: Tensor) -> None:
         dtype = self.weight_ih_l0.dtype
-        if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+        if x.dtype != dtype and not autocast_is_on(x.device):
             raise ValueError(
                 f"LSTM has parameters of {dtype} and got an input of {x.dtype}: convert the input with "
                 f".to({dtype}) or the layer with .to({x.dtype})"
@@ -208,7 +212,7 @@ class LSTM(nn.Module):
         if x.shape[-1] != self.input_size:
             raise RuntimeError(f"LSTM expects input_size={self.input_size} features, got input {list(x.shape)}")
 
-    def _states(self, x: Tensor, hx: tuple[Tensor, Tensor] | None, sequences: int) -> tuple[Tensor, Tensor]:
+    def _states(self, x: Tensor, hx: Sequence[Tensor] | None, sequences: int) -> tuple[Tensor, Tensor]:
         """The initial states, checked, or zeros."""
         count = self.num_layers * self._directions
         wanted = [(count, sequences, self._output_size), (count, sequences, self.hidden_size)]
@@ -221,9 +225,10 @@ class LSTM(nn.Module):
                     f"LSTM expects {name} of shape {list(shape)} (num_layers · directions, sequences, "
                     f"features), got {list(state.shape)}"
                 )
-            if state.dtype != x.dtype and not torch.is_autocast_enabled(x.device.type):
+            if state.dtype != x.dtype and not autocast_is_on(x.device):
                 raise RuntimeError(f"LSTM got {name} of {state.dtype} beside an input of {x.dtype}")
-        return hx
+        h0, c0 = hx
+        return h0, c0
 
     def extra_repr(self) -> str:
         parts = [str(self.input_size), str(self.hidden_size)]
@@ -240,7 +245,7 @@ class LSTM(nn.Module):
         return ", ".join(parts)
 
 
-def _add_batch(hx: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _add_batch(hx: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     for name, state in zip(("h0", "c0"), hx, strict=True):
         if state.dim() != 2:
             raise RuntimeError(

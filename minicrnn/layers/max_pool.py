@@ -19,12 +19,12 @@ from torch.autograd.function import once_differentiable
 
 from minicrnn.layers.pool_windows import (
     PoolWindows,
-    Size2d,
     empty_like_image,
     memory_format_of,
     pool_windows,
     samples_per_block,
 )
+from minicrnn.layers.sizes import Size2d
 
 # The integers that have as many bytes as a float.
 BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -193,8 +193,9 @@ class MaxPool2d(nn.Module):
         self.ceil_mode = ceil_mode
 
     def forward(
-        self, x: Float[Tensor, "*N C H W"]
+        self, input: Float[Tensor, "*N C H W"]
     ) -> Float[Tensor, "*N C Ho Wo"] | tuple[Float[Tensor, "*N C Ho Wo"], Int[Tensor, "*N C Ho Wo"]]:
+        x = input
         windows = pool_windows(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         batch = x if x.dim() == 4 else x[None]
         if not self.return_indices and not (torch.is_grad_enabled() and x.requires_grad):

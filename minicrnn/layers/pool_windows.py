@@ -9,16 +9,15 @@ window in row-major order: k = i · kernel_width + j.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from minicrnn.layers.sizes import Pair, Size2d, size_pair
 from minicrnn.shapes import pool_output_size
 
-Size2d = int | Sequence[int]
-Pair = tuple[int, int]
 Index = tuple[slice, slice, slice, slice]
 
 CACHED_VALUES = 1 << 18  # a few buffers of this many floats fit into a CPU's caches
@@ -100,11 +99,11 @@ def pool_windows(
     if not x.is_floating_point():
         raise NotImplementedError(f"pooling is implemented for floating-point images; convert {x.dtype} first")
     image = (x.shape[-2], x.shape[-1])
-    kernel = _pair("kernel_size", kernel_size)
-    strides = kernel if stride is None else _pair("stride", stride)
-    pads, dilations = _pair("padding", padding), _pair("dilation", dilation)
-    axes = list(zip(image, kernel, strides, pads, dilations, strict=True))
     try:
+        kernel = size_pair("kernel_size", kernel_size, at_least=1)
+        strides = kernel if stride is None else size_pair("stride", stride, at_least=1)
+        pads, dilations = size_pair("padding", padding, at_least=0), size_pair("dilation", dilation, at_least=1)
+        axes = list(zip(image, kernel, strides, pads, dilations, strict=True))
         height, width = (pool_output_size(*axis, ceil_mode) for axis in axes)
     except ValueError as error:
         raise RuntimeError(f"pooling an image of {image[0]}x{image[1]}: {error}") from error
@@ -113,13 +112,6 @@ def pool_windows(
         if any((o * s - p) % d >= n for o in range(out) if o * s < p):
             raise RuntimeError(f"dilation {d} makes a window skip the image of size {n}: all of it is padding")
     return PoolWindows(image, (height, width), kernel, strides, pads, dilations)
-
-
-def _pair(name: str, value: Size2d) -> Pair:
-    values = (value,) if isinstance(value, int) else tuple(value)
-    if len(values) not in (1, 2):
-        raise RuntimeError(f"{name} must be one integer or two (height, width), got {values}")
-    return values[0], values[-1]
 
 
 def memory_format_of(x: Tensor) -> torch.memory_format:

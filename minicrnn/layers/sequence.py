@@ -57,13 +57,15 @@ class MapToSequence(nn.Module):
     torch.Size([24, 8, 512])
     """
 
-    def forward(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*sequence"]:
-        if x.dim() not in (3, 4):
-            raise ValueError(f"MapToSequence expects [N, C, 1, W] or, without a batch, [C, 1, W]; got {list(x.shape)}")
-        if x.shape[-2] != 1:
+    def forward(self, input: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*sequence"]:
+        if input.dim() not in (3, 4):
             raise ValueError(
-                f"MapToSequence needs a feature map of height 1, got height {x.shape[-2]}, {list(x.shape)}: "
+                f"MapToSequence expects [N, C, 1, W] or, without a batch, [C, 1, W]; got {list(input.shape)}"
+            )
+        if input.shape[-2] != 1:
+            raise ValueError(
+                f"MapToSequence needs a feature map of height 1, got height {input.shape[-2]}, {list(input.shape)}: "
                 "scale the images to the height that the feature stack reduces to 1 "
                 "(minicrnn.shapes computes the height after each layer), or pool the rest away"
             )
-        return _MapToSequence.apply(x)
+        return _MapToSequence.apply(input)

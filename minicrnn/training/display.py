@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from minicrnn.training.log import Row
+from minicrnn.training.log import MetricsRow
 
 
 class Display:
@@ -26,6 +26,7 @@ class Display:
             transient=True,
             disable=not self.console.is_terminal,
         )
+        self._task = self._bar.add_task("training", total=None, visible=False, loss="")
 
     def __enter__(self) -> "Display":
         self._bar.start()
@@ -45,13 +46,13 @@ class Display:
 
     def begin(self, steps: int, done: int) -> None:
         """Show a bar of so many steps."""
-        self._task = self._bar.add_task("training", total=steps, completed=done, loss="")
+        self._bar.update(self._task, total=steps, completed=done, visible=True)
 
     def step(self, loss: float) -> None:
         """Move on by one step."""
         self._bar.update(self._task, advance=1, loss=f"loss {loss:.3f}")
 
-    def row(self, row: Row) -> None:
+    def row(self, row: MetricsRow) -> None:
         """Print what a validation found."""
         validation = "no validation"
         if not math.isnan(row.val_loss):

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,11 +17,11 @@ from minicrnn.checkpoint import save_model
 from minicrnn.crnn import CRNN
 from minicrnn.ctc import ctc_loss_from_logits
 from minicrnn.data import Batch, Item, WidthBatchSampler, collate
-from minicrnn.evaluation import Evaluation, Prediction
-from minicrnn.reader import Reader, choose_device
+from minicrnn.evaluation import Evaluation, score
+from minicrnn.reader import Reader, Reading, choose_device
 from minicrnn.text import Alphabet
 from minicrnn.training.display import Display
-from minicrnn.training.log import Row, RunLog
+from minicrnn.training.log import MetricsRow, RunLog
 from minicrnn.training.optimiser import build_optimiser, rate_factor
 from minicrnn.training.options import TrainOptions
 from minicrnn.training.state import Progress, load_state, save_state
@@ -55,7 +55,7 @@ class Trainer:
         options: see :class:`TrainOptions`.
         folder: where models, state and records go; it exists.
         display: what a person sees.
-        identity: options, alphabet and data in plain values: what a resumed run must share.
+        identity: what the run is, in plain values: its ``options``, and all else that a resumed run must share.
     """
 
     def __init__(
@@ -88,27 +88,55 @@ class Trainer:
         Raises:
             CheckpointError: there is none, or it does not fit.
         """
-        self.progress = load_state(self.folder / "state.safetensors", self.model, self.optimiser)
+        self.progress = load_state(self.folder / "state.safetensors", self.model, self.optimiser, self.device)
 
     def run(self) -> bool:
-        """Train to the end. Returns False when an interrupt (Ctrl-C) ended it early; the state is saved then.
+        """Train to the end. Returns False when an interrupt (Ctrl-C) ended it early.
+
+        However it ends, the state is saved, and the last model too unless an error ended it.
 
         Raises:
             TrainingError: too many steps in a row had a loss or gradients that are not finite.
             CheckpointError: a file cannot be written.
         """
-        log = RunLog(self.folder, self.progress.step)
-        with self.display, _interruptible() as stop:
-            self.display.begin(self.total_steps, self.progress.step)
-            while self.progress.step < self.total_steps and not stop.is_set():
-                self._epoch(stop, log)
-            if stop.is_set():
+        self._save()  # from here on the folder is known to hold a run, however soon it ends
+        log = RunLog(self.folder, self.progress.step, self.display.say)
+        try:
+            with self.display, _interruptible() as stop:
+                self.display.begin(self.total_steps, self.progress.step)
+                self._epochs(stop, log)
+        except BaseException:
+            with suppress(Exception):  # the first error is the one to tell
                 self._save()
-        log.close()
-        return not stop.is_set()
+            raise
+        finally:
+            log.close()
+        return self._finished
 
-    def _epoch(self, stop: threading.Event, log: RunLog) -> None:
-        """Train from the progress's batch to the epoch's end, or to an interrupt; validate at the end."""
+    @property
+    def _finished(self) -> bool:
+        return self.progress.step >= self.total_steps
+
+    def _epochs(self, stop: threading.Event, log: RunLog) -> None:
+        """Train epochs and validate between them, until all steps are done or an interrupt comes."""
+        while True:
+            if self._validation_due(log):
+                self._validate(log)
+            if self._finished or stop.is_set():
+                break
+            self._epoch(stop)
+        if log.last_step < self.progress.step:  # interrupted within an epoch
+            self._save_model("last.safetensors", self._notes())
+        self._save()
+
+    def _validation_due(self, log: RunLog) -> bool:
+        """Decided from what is saved, so that a run resumed after a crash in a validation repeats it."""
+        progress = self.progress
+        between = progress.epoch > 0 and progress.batch == 0 and progress.epoch % self.options.validate_every == 0
+        return (between or self._finished) and log.last_step < progress.step
+
+    def _epoch(self, stop: threading.Event) -> None:
+        """Train from the progress's batch to the epoch's end, or to an interrupt."""
         progress = self.progress
         self.train_set.set_epoch(progress.epoch)
         self.sampler.set_epoch(progress.epoch, progress.batch)
@@ -116,32 +144,25 @@ class Trainer:
         began = time.perf_counter()
         for batch in self.loader:
             loss = self._step(batch.to(self.device))
-            progress.batch += 1
-            progress.images += len(batch)
             now = time.perf_counter()
             progress.seconds, began = progress.seconds + now - began, now
             self.display.step(loss)
-            if progress.step >= self.total_steps or stop.is_set():
+            if self._finished or stop.is_set():
                 break
             if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
                 self._save()
-        if progress.batch >= self.sampler.batches_per_epoch:
-            progress.epoch, progress.batch = progress.epoch + 1, 0
-        finished = progress.step >= self.total_steps
-        if finished or (progress.batch == 0 and progress.epoch % self.options.validate_every == 0):
-            self._validate(log)
-        if finished:
-            self._save()
 
     def _step(self, batch: Batch) -> float:
-        """One optimiser step; returns its loss. A loss or gradient that is not finite changes no weight."""
-        progress, options = self.progress, self.options
-        rate = options.peak_rate * rate_factor(progress.step, self.total_steps, options)
+        """One optimiser step; returns its loss. A loss or gradient that is not finite changes no part of the model."""
+        progress = self.progress
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate(progress.step)
+        buffers = [buffer.clone() for buffer in self.model.buffers()]  # small: the means and variances of BatchNorm
         loss, norm = self._backward(batch)
-        progress.step += 1
+        self._count(batch)
         if not (math.isfinite(loss) and math.isfinite(norm)):
+            for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+                buffer.copy_(before)
             progress.skipped += 1
             progress.skipped_in_a_row += 1
             if progress.skipped_in_a_row >= MOST_SKIPS_IN_A_ROW:
@@ -155,6 +176,17 @@ class Trainer:
         progress.loss_sum += loss
         progress.loss_count += 1
         return loss
+
+    def _rate(self, step: int) -> float:
+        return self.options.peak_rate * rate_factor(step, self.total_steps, self.options)
+
+    def _count(self, batch: Batch) -> None:
+        progress = self.progress
+        progress.step += 1
+        progress.batch += 1
+        progress.images += len(batch)
+        if progress.batch == self.sampler.batches_per_epoch:
+            progress.epoch, progress.batch = progress.epoch + 1, 0
 
     def _backward(self, batch: Batch) -> tuple[float, float]:
         """Compute gradients, clipped. Returns the loss and the norm of the gradients before clipping."""
@@ -179,10 +211,10 @@ class Trainer:
         val_loss, scores = math.nan, None
         if self.val_set is not None:
             val_loss, scores = self._measure(self.val_set)
-        row = Row(
+        row = MetricsRow(
             epoch=progress.epoch,
             step=progress.step,
-            rate=self.optimiser.param_groups[0]["lr"],
+            rate=self._rate(progress.step - 1),
             train_loss=progress.loss_sum / max(1, progress.loss_count),
             val_loss=val_loss,
             val_word_accuracy=scores.word_accuracy if scores else math.nan,
@@ -191,24 +223,26 @@ class Trainer:
             skipped_steps=progress.skipped,
             seconds=progress.seconds,
         )
-        progress.loss_sum, progress.loss_count = 0.0, 0
-        log.add(row)
-        self.display.row(row)
-        notes = {"step": row.step, "epoch": row.epoch, "options": self.identity["options"]}
+        notes = self._notes()
         if scores:
             notes |= {"val_images": len(scores.predictions), "val_word_accuracy": row.val_word_accuracy}
-            score = [scores.word_accuracy, -scores.cer, -val_loss]
-            if score > progress.best:
-                progress.best = score
-                save_model(self.folder / "best.safetensors", self.model, self.alphabet, notes)
-        save_model(self.folder / "last.safetensors", self.model, self.alphabet, notes)
+            rank = [scores.word_accuracy, -scores.cer, -val_loss]
+            if rank > progress.best:
+                self._save_model("best.safetensors", notes)
+                progress.best = rank
+        self._save_model("last.safetensors", notes)
+        log.add(row)
+        progress.loss_sum, progress.loss_count = 0.0, 0
+        self.display.row(row)
 
     @torch.inference_mode()
     def _measure(self, words: WordSet) -> tuple[float, Evaluation]:
         """Mean loss per character, and scores, on a validation set."""
         reader = Reader(self.model, self.alphabet, self.device)
         sampler = WidthBatchSampler(words.widths, self.options.batch_size, shuffle=False)
-        predictions: list[Prediction] = []
+        names: list[str] = []
+        truths: list[str] = []
+        readings: list[Reading] = []
         loss_sum, began = 0.0, time.perf_counter()
         for batch in self._loader(words, sampler):
             batch = batch.to(self.device)
@@ -217,14 +251,11 @@ class Trainer:
                 raise TrainingError("the model's outputs are not finite in validation: try a lower --rate")
             loss = ctc_loss_from_logits(logits, batch.targets, lengths, batch.target_lengths)
             loss_sum += loss.item() * len(batch)
-            readings = reader.decode(logits.log_softmax(2), lengths)
-            predictions += [
-                Prediction(name, truth, reading.text, reading.confidence)
-                for name, truth, reading in zip(batch.names, batch.texts, readings, strict=True)
-            ]
+            readings += reader.decode(logits.log_softmax(2), lengths)
+            names += batch.names
+            truths += batch.texts
         self.model.train()
-        seconds = time.perf_counter() - began
-        return loss_sum / len(words), Evaluation(tuple(predictions), seconds)
+        return loss_sum / len(words), score(names, truths, readings, time.perf_counter() - began)
 
     def _loader(self, words: WordSet, sampler: WidthBatchSampler) -> DataLoader[Batch]:
         workers = self.options.workers
@@ -238,9 +269,15 @@ class Trainer:
             generator=torch.Generator(),  # its own: a loader draws a seed, and a resumed run makes one more
         )
 
+    def _notes(self) -> dict[str, Any]:
+        return {"step": self.progress.step, "epoch": self.progress.epoch, "options": self.identity["options"]}
+
+    def _save_model(self, name: str, notes: dict[str, Any]) -> None:
+        save_model(self.folder / name, self.model, self.alphabet, notes)
+
     def _save(self) -> None:
         path = self.folder / "state.safetensors"
-        save_state(path, self.model, self.optimiser, self.progress, self.identity)
+        save_state(path, self.model, self.optimiser, self.progress, self.identity, self.device)
         self._saved_at = time.monotonic()
 
 

@@ -1,7 +1,7 @@
 """The options of a training run: checked at once, saved with the run, compared on resume."""
 
-import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,8 @@ from minicrnn.presets import PRESETS
 
 OPTIMISERS = ("adamw", "adadelta")
 SCHEDULES = ("cosine", "constant")
+DEFAULT_EPOCHS = 100
+MAY_CHANGE = ("workers", "device", "max_bad_share")  # in a run that goes on: they change nothing that is learnt
 DEFAULT_RATES = {"adamw": 3e-3, "adadelta": 1.0}
 
 
@@ -21,7 +23,7 @@ class TrainOptions:
         out_channels, hidden_size: sizes that replace the preset's own.
         dropout: the probability that a feature is dropped, before each LSTM and before the classes.
         epochs: passes over the data; or
-        steps: optimiser steps. One of the two is given.
+        steps: optimiser steps. One of the two is given; where neither is, :func:`minicrnn.train` gives 100 epochs.
         batch_size: images in a step.
         optimiser: ``"adamw"``, or ``"adadelta"`` with ρ = 0.9, the paper's choice.
         rate: learning rate at its highest; None takes 3e-3 for AdamW and 1 for Adadelta.
@@ -89,10 +91,10 @@ class TrainOptions:
         """The learning rate at its highest."""
         return DEFAULT_RATES[self.optimiser] if self.rate is None else self.rate
 
-    def differences(self, other: "TrainOptions") -> list[str]:
-        """What differs in another run's options, one line each."""
+    def forbidden_changes(self, given: Mapping[str, Any]) -> list[str]:
+        """Which of the options given for going on with a run differ from its own, and may not; one line each."""
         return [
-            f"{field.name}: {getattr(self, field.name)!r}, not {getattr(other, field.name)!r}"
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) != getattr(other, field.name)
+            f"{name} is {value!r} now and was {getattr(self, name)!r}"
+            for name, value in given.items()
+            if name not in MAY_CHANGE and value != getattr(self, name, value)
         ]

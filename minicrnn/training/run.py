@@ -1,26 +1,26 @@
 """From a folder of labelled images to a trained model: ``minicrnn.train``."""
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
-from minicrnn.checkpoint import CheckpointError, write_atomically
+from minicrnn.checkpoint import CheckpointError
 from minicrnn.crnn import CRNN
-from minicrnn.data import Augment, Sample, WordImages, prepare, read_samples
 from minicrnn.text import Alphabet
 from minicrnn.training.display import Display
-from minicrnn.training.log import Row, read_rows
+from minicrnn.training.log import MetricsRow, read_rows
 from minicrnn.training.loop import Trainer
-from minicrnn.training.options import TrainOptions
+from minicrnn.training.options import DEFAULT_EPOCHS, TrainOptions
+from minicrnn.training.parts import Parts, prepare_parts, read_parts
 from minicrnn.training.state import read_identity
+
+STATE = "state.safetensors"
+RUN_FILES = ("best.safetensors", "last.safetensors", "metrics.csv", STATE)
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,23 @@ class RunResult:
 
     Attributes:
         folder: with ``best.safetensors``, ``last.safetensors``, ``metrics.csv``, ``curves.png``, …
-        best: the model to use: the best on the validation set; the last one where there is none.
+        best: the model to use: the best on the validation set; the last one where nothing was validated.
         rows: one for each validation.
         finished: False when Ctrl-C ended the run early.
     """
 
     folder: Path
     best: Path
-    rows: tuple[Row, ...]
+    rows: tuple[MetricsRow, ...]
     finished: bool
+
+    @classmethod
+    def of(cls, folder: Path, finished: bool) -> "RunResult":
+        """Look into a run's folder."""
+        best = folder / "best.safetensors"
+        if not best.exists():
+            best = folder / "last.safetensors"
+        return cls(folder, best, tuple(read_rows(folder)), finished)
 
 
 def train(
@@ -64,9 +72,11 @@ def train(
         labels, pattern: where the texts come from, see :func:`minicrnn.data.read_samples`.
         val: a folder to validate on; without it a share of ``data`` is held out (option ``val_share``).
         alphabet: the characters to read; by default those of all labels in ``data``.
-        resume: go on with the run in ``out``, exactly where it stopped, with the same data and options.
+        resume: go on with the run in ``out``, exactly where it stopped. What is not given is as it was; what is
+            given must be the same, but for ``workers``, ``device`` and ``max_bad_share``.
         console: where to show progress; None shows nothing.
-        options: the fields of :class:`TrainOptions`, such as ``preset="vgg"`` and ``epochs=50``.
+        options: the fields of :class:`TrainOptions`, such as ``preset="vgg"`` and ``epochs=50``. Without
+            ``epochs`` and ``steps``, 100 epochs.
 
     Raises:
         ValueError: an option out of range.
@@ -74,81 +84,43 @@ def train(
         CheckpointError: ``out`` cannot be written, holds another run, or nothing to resume.
         TrainingError: the loss stays not finite.
     """
-    chosen = TrainOptions(**options)
+    saved = read_identity(Path(out) / STATE) if resume else None
+    chosen = _new_options(options) if saved is None else _resumed_options(options, saved)
     folder = run_folder(Path(out), resume)
-    samples = read_samples(data, labels, pattern)
-    held_out = None if val is None else read_samples(val, _labels_for_other_folder(labels), pattern)
-    characters = alphabet if isinstance(alphabet, Alphabet) else _alphabet(alphabet, samples)
-    if held_out is None:
-        samples, held_out = split(samples, chosen.val_share, chosen.seed)
+    given = {"labels": labels, "pattern": pattern, "val": val}
+    source = {name: None if value is None else str(value) for name, value in given.items()}
+    if saved is not None:
+        source = {name: saved["source"][name] if value is None else value for name, value in source.items()}
+        alphabet = alphabet or Alphabet.from_json(saved["alphabet"])
+    parts = read_parts(data, **source, options=chosen)
+    characters = alphabet if isinstance(alphabet, Alphabet) else Alphabet(alphabet) if alphabet else parts.alphabet()
     identity = {
         "options": dataclasses.asdict(chosen),
+        "source": source,
         "alphabet": characters.to_json(),
-        "data": _digest(samples, held_out),
+        "data": parts.digest(),
     }
-    if resume:
-        _require_same(identity, read_identity(folder / "state.safetensors"), chosen)
-
-    torch.manual_seed(chosen.seed)
-    model = CRNN.from_preset(
-        chosen.preset,
-        characters.num_classes,
-        out_channels=chosen.out_channels,
-        hidden_size=chosen.hidden_size,
-        dropout=chosen.dropout,
-    )
-    display = Display(console)
-    train_set = _prepare("train", samples, characters, model, chosen, folder, display)
-    val_set = _prepare("val", held_out, characters, model, chosen, folder, display) if held_out else None
-    trainer = Trainer(model, characters, train_set, val_set, chosen, folder, display, identity)
+    if saved is not None:
+        _refuse([f"the {name} has changed" for name in ("alphabet", "data") if identity[name] != saved[name]])
+    trainer = _trainer(parts, characters, chosen, folder, Display(console), identity)
     if resume:
         trainer.resume()
-    return run(trainer)
+    return RunResult.of(folder, trainer.run())
 
 
-def run(trainer: Trainer) -> RunResult:
-    """Run a trainer to its end and say what it left behind."""
-    finished = trainer.run()
-    best = trainer.folder / ("best.safetensors" if trainer.val_set is not None else "last.safetensors")
-    return RunResult(trainer.folder, best, tuple(read_rows(trainer.folder)), finished)
-
-
-def _prepare(
-    part: str,
-    samples: Sequence[Sample],
-    alphabet: Alphabet,
-    model: CRNN,
-    options: TrainOptions,
-    folder: Path,
-    display: Display,
-) -> WordImages:
-    """Check the samples of one part ("train" or "val"); write which they are, and which are left out and why."""
-    rows = "".join(f"{sample.name}\t{sample.text}\n" for sample in samples)
-    write_atomically(folder / f"{part}.tsv", rows.encode())
-    augment = Augment(options.augment) if part == "train" and options.augment else None
-    with display.checking(part, len(samples)) as progress:
-        words, report = prepare(
-            samples,
-            alphabet,
-            frames_for_width=model.frames_for_width,
-            height=model.height,
-            max_bad_share=options.max_bad_share,
-            progress=progress,
-            augment=augment,
-            seed=options.seed,
-        )
-    if report.problems:
-        report.write(folder / f"{part}-skipped.tsv")
-    display.say(f"{part}: {report}")
-    return words
-
-
-def split(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Hold out a random share of the samples; both parts stay in order, and one sample at least is kept."""
-    count = min(round(share * len(samples)), len(samples) - 1)
-    chosen = set(np.random.default_rng(seed).permutation(len(samples))[:count].tolist())
-    kept = [sample for i, sample in enumerate(samples) if i not in chosen]
-    return kept, [samples[i] for i in sorted(chosen)]
+def _trainer(
+    parts: Parts, alphabet: Alphabet, options: TrainOptions, folder: Path, display: Display, identity: dict[str, Any]
+) -> Trainer:
+    torch.manual_seed(options.seed)
+    model = CRNN.from_preset(
+        options.preset,
+        alphabet.num_classes,
+        out_channels=options.out_channels,
+        hidden_size=options.hidden_size,
+        dropout=options.dropout,
+    )
+    train_set, val_set = prepare_parts(parts, alphabet, model, options, folder, display)
+    return Trainer(model, alphabet, train_set, val_set, options, folder, display, identity)
 
 
 def run_folder(folder: Path, resume: bool) -> Path:
@@ -157,8 +129,11 @@ def run_folder(folder: Path, resume: bool) -> Path:
     Raises:
         CheckpointError: it cannot, or it holds a run that is not to be resumed.
     """
-    if not resume and (folder / "state.safetensors").exists():
+    found = [] if resume else [name for name in RUN_FILES if (folder / name).exists()]
+    if STATE in found:
         raise CheckpointError(f"{folder}: holds a run already; go on with it (--resume), or choose another folder")
+    if found:
+        raise CheckpointError(f"{folder}: holds {', '.join(found)} of another run; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".writable").touch()
@@ -168,25 +143,26 @@ def run_folder(folder: Path, resume: bool) -> Path:
     return folder
 
 
-def _labels_for_other_folder(labels: str | Path | None) -> str | Path | None:
-    """A bare name, "filename" too, holds for every folder; a path to a label file for its own folder alone."""
-    return labels if labels is None or Path(labels).name == str(labels) else None
+def _new_options(given: Mapping[str, Any]) -> TrainOptions:
+    if given.get("epochs") is None and given.get("steps") is None:
+        given = {**given, "epochs": DEFAULT_EPOCHS}
+    return TrainOptions(**given)
 
 
-def _alphabet(characters: str | None, samples: Sequence[Sample]) -> Alphabet:
-    return Alphabet(characters) if characters else Alphabet.from_texts(sample.text for sample in samples)
+def _resumed_options(given: Mapping[str, Any], saved: Mapping[str, Any]) -> TrainOptions:
+    """The options that a run began with; of those given, the ones that may change replace them."""
+    if "demo" in saved:
+        raise CheckpointError("there is a demo in this folder, which cannot be resumed; choose another folder")
+    try:
+        began_with = TrainOptions(**saved["options"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"cannot resume: the run is of another version of minicrnn ({error})") from error
+    _refuse(began_with.forbidden_changes(given))
+    return dataclasses.replace(began_with, **given)
 
 
-def _digest(*parts: Sequence[Sample]) -> str:
-    """A fingerprint of names and texts: a resumed run must see the same samples in the same order."""
-    rows = [[(sample.name, sample.text) for sample in part] for part in parts]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def _require_same(wanted: dict[str, Any], saved: dict[str, Any], options: TrainOptions) -> None:
-    differences = options.differences(TrainOptions(**saved["options"]))
-    differences += [f"the {name} has changed" for name in ("alphabet", "data") if wanted[name] != saved[name]]
-    if differences:
+def _refuse(changes: list[str]) -> None:
+    if changes:
         raise CheckpointError(
-            f"cannot resume exactly: {'; '.join(differences)}. Give the options and data that the run began with"
+            f"cannot resume exactly: {'; '.join(changes)}. Give the data that the run began with, and no options"
         )

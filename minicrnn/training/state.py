@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from minicrnn.checkpoint import CheckpointError, read_tensors, write_tensors
 
-FORMAT = "minicrnn-training-1"
+FORMAT = "minicrnn-training-2"
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Progress:
         skipped_in_a_row: those since the last good step.
         images, seconds: trained on so far, and the time that took, over all sittings and without validation.
         loss_sum, loss_count: of the epoch under way.
-        best: the best validation score so far, (word accuracy, −CER).
+        best: the best validation score so far, [word accuracy, −CER, −loss]; empty before the first.
     """
 
     step: int = 0
@@ -46,8 +46,9 @@ def save_state(
     optimiser: torch.optim.Optimizer,
     progress: Progress,
     identity: dict[str, Any],
+    device: torch.device,
 ) -> None:
-    """Write weights, optimiser, random state and progress.
+    """Write weights, optimiser, random state (the CPU's, and that of the ``device`` trained on) and progress.
 
     Raises:
         CheckpointError: the file cannot be written.
@@ -61,8 +62,8 @@ def save_state(
             else:
                 plain.setdefault(str(number), {})[name] = value
     tensors["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
     metadata = {
         "format": FORMAT,
         "progress": json.dumps(asdict(progress)),
@@ -73,15 +74,18 @@ def save_state(
 
 
 def read_identity(path: Path) -> dict[str, Any]:
-    """What the run was started with: its options, alphabet and data.
+    """What the run was started with, such as its options, alphabet and data.
 
     Raises:
         CheckpointError: there is no state to resume from, or the file is something else.
     """
-    return json.loads(_read(path)[1]["identity"])
+    try:
+        return dict(json.loads(_read(path)[1]["identity"]))
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: damaged, it does not say what run it belongs to: {error!r}") from error
 
 
-def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
+def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, device: torch.device) -> Progress:
     """Put weights, optimiser and random state back; returns the progress.
 
     Raises:
@@ -99,11 +103,11 @@ def load_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -
         groups = optimiser.state_dict()["param_groups"]
         optimiser.load_state_dict({"state": state, "param_groups": groups})
         progress = Progress(**json.loads(metadata["progress"]))
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random.cuda"], device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: does not fit this run: {error}") from error
-    torch.set_rng_state(tensors["random.cpu"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
     return progress
 
 

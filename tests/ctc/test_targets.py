@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -145,6 +146,18 @@ def test_scores_of_four_dimensions(entry):
 def test_targets_that_are_not_integers(entry, targets):
     with pytest.raises(TypeError, match=f"targets must be integers, not {targets.dtype}"):
         call(entry, targets=targets)
+
+
+def test_lengths_may_be_numpys():
+    log_probs, targets = torch.randn(4, 2, 3).log_softmax(2), torch.tensor([[1, 2], [2, 1]])
+    expected = ctc_loss(log_probs, targets, [4, 3], [2, 1])
+    assert ctc_loss(log_probs, targets, np.array([4, 3]), np.array([2, 1], dtype=np.int32)) == expected
+    assert ctc_loss(log_probs[:, :1], targets[:1], np.array([4]), np.int64(2)) == ctc_loss(
+        log_probs[:, :1], targets[:1], [4], [2]
+    )
+    for floats in (np.array([4.0, 3.0]), np.array([[4], [3]])):
+        with pytest.raises(TypeError, match="input_lengths must be integers"):
+            ctc_loss(log_probs, targets, floats, [2, 1])
 
 
 @everywhere

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicrnn.data.folder import Sample, read_samples
-from minicrnn.data.report import LISTED_TWICE, NO_TEXT_IN_NAME, PATH_OUTSIDE, DataError
+from minicrnn.data.report import LISTED_TWICE, NO_TEXT_IN_NAME, PATH_OUTSIDE, UNREADABLE_IMAGE, DataError
+from minicrnn.text import label_row
 
 
 def write(folder, data, name="labels.tsv"):
@@ -70,6 +71,28 @@ def test_paths_that_leave_the_folder_and_duplicates_are_collected(tmp_path):
     assert kinds == [None, PATH_OUTSIDE, LISTED_TWICE, PATH_OUTSIDE, None, LISTED_TWICE]
     assert "line 3 names the image of line 1" in problems[2].reason
     assert problems[1].name == "../b.png"
+
+
+@pytest.mark.parametrize("name", [".", "a/..", "./"])
+def test_the_folder_itself_is_no_image(tmp_path, name):
+    write(tmp_path, f"{name}\tx\na.png\tx\n")
+    problems = [sample.problem for sample in read_samples(tmp_path)]
+    assert problems == [(name, UNREADABLE_IMAGE, f"line 1: {name} is the folder itself, not an image in it"), None]
+
+
+paths = st.text(st.characters(exclude_characters="/\0\n\t\ufeff", exclude_categories=("Cs",)), min_size=1).filter(
+    str.strip
+)
+texts_of_rows = st.text(st.characters(exclude_characters="\n", exclude_categories=("Cs",))).filter(
+    lambda text: not text.endswith("\r")
+)
+
+
+@given(st.lists(st.tuples(paths, texts_of_rows), min_size=1, max_size=4))
+def test_label_rows_come_back(tmp_path_factory, pairs):
+    """``eval --labels RUN/val.tsv`` reads what training wrote."""
+    folder = write(tmp_path_factory.mktemp("data"), "".join(label_row(*pair) + "\n" for pair in pairs))
+    assert rows(folder) == pairs
 
 
 @pytest.mark.parametrize(

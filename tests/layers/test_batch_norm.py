@@ -11,10 +11,11 @@ from torch import nn
 
 from minicrnn import layers
 from minicrnn.checks import check_gradients, compare_with
-from minicrnn.layers import batch_norm
-from minicrnn.layers.batch_norm import batch_norm_backward, batch_norm_forward, channel_statistics
+from minicrnn.layers import channel_statistics as statistics_module
+from minicrnn.layers.batch_norm import batch_norm_backward, batch_norm_forward
+from minicrnn.layers.channel_statistics import channel_statistics
 from minicrnn.naive import norm as naive
-from tests.strategies import dtypes, seeds, tensors, tolerance
+from tests.strategies import dtypes, tensors, tolerance
 
 shapes = st.tuples(*[st.integers(1, 4)] * 4)
 flags = st.booleans()
@@ -51,7 +52,7 @@ def test_equals_naive(data, shape, from_batch, piece):
     x, dy = data.draw(tensors(*shape)), data.draw(tensors(*shape))
     weight, bias, mean = (data.draw(tensors(shape[1])) for _ in range(3))
     var = data.draw(tensors(shape[1])).abs() + 0.1
-    with mock.patch.object(batch_norm, "PIECE_ELEMENTS", piece):
+    with mock.patch.object(statistics_module, "PIECE_ELEMENTS", piece):
         if from_batch:
             mean, var = channel_statistics(x)
             for ours, theirs in zip((mean, var), naive.channel_statistics(x.numpy()), strict=True):
@@ -72,7 +73,7 @@ def test_equals_torch_over_several_batches(data, shape, dtype, affine, track, mo
     assume(n * h * w > 1)
     # ε = 0.1: with the default, a channel of two nearly equal values multiplies rounding by up to 300.
     ours, theirs = twins(c, 0.1, momentum, affine, track, dtype=dtype)
-    with mock.patch.object(batch_norm, "PIECE_ELEMENTS", piece):
+    with mock.patch.object(statistics_module, "PIECE_ELEMENTS", piece):
         for training in (True, True, False, True):
             ours.train(training)
             theirs.train(training)
@@ -117,15 +118,6 @@ def test_backward_twice_and_with_an_expanded_gradient():
     for first, second in zip(*gradients, strict=True):
         assert torch.equal(first, second)
     assert torch.equal(gradients[0][1], torch.full((3,), 40.0))
-
-
-@given(seeds, st.integers(1, 40))
-def test_variance_is_accurate_far_from_zero(seed, piece):
-    """Mean 1e4, deviation 1: E[x²] − E[x]² would be off by 1e8 · 2⁻²⁴ ≈ 6. A mean is exact to 5e-4."""
-    x = 1e4 + torch.randn(64, 2, 4, 4, generator=torch.Generator().manual_seed(seed))
-    with mock.patch.object(batch_norm, "PIECE_ELEMENTS", piece):
-        _, var = channel_statistics(x)
-    torch.testing.assert_close(var.double(), x.double().var((0, 2, 3), correction=0), rtol=1e-3, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

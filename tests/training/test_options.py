@@ -33,6 +33,7 @@ def test_rates_default_by_optimiser():
     assert TrainOptions(steps=1, rate=0.5).peak_rate == 0.5
 
 
-def test_differences_name_what_differs():
-    differences = TrainOptions(steps=1, seed=2).differences(TrainOptions(steps=1, seed=3))
-    assert differences == ["seed: 2, not 3"]
+def test_changes_are_named_but_for_those_that_change_nothing_learnt():
+    options = TrainOptions(steps=1, seed=3)
+    given = {"steps": 1, "seed": 2, "workers": 2, "device": "cpu", "max_bad_share": 0.5}
+    assert options.forbidden_changes(given) == ["seed is 2 now and was 3"]

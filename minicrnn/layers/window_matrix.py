@@ -18,9 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from minicrnn.layers.padding import Pads, check_pads, pad_backward, pad_forward
+from minicrnn.layers.sizes import Pair
 from minicrnn.shapes import conv_output_size
-
-Pair = tuple[int, int]
 
 # With fewer, a row of a window is too short a run: X is then written transposed, in runs along the image's rows.
 FEW_CHANNELS = 4
