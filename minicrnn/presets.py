@@ -45,31 +45,25 @@ class Preset(NamedTuple):
     conv_bias_with_norm: bool = False
 
 
+VGG_BLOCKS = (
+    Block(64, pool=(2, 2)),
+    Block(128, pool=(2, 2)),
+    Block(256),
+    Block(256, pool=(2, 1)),
+    Block(512, norm=True),
+    Block(512, norm=True, pool=(2, 1)),
+    Block(512, kernel_size=2, padding=0),
+)
+
 PRESETS = {
     "vgg": Preset(
-        blocks=(
-            Block(64, pool=(2, 2)),
-            Block(128, pool=(2, 2)),
-            Block(256),
-            Block(256, pool=(2, 1)),
-            Block(512, norm=True),
-            Block(512, norm=True, pool=(2, 1)),
-            Block(512, kernel_size=2, padding=0),
-        ),
+        blocks=VGG_BLOCKS,
         out_channels=512,
         hidden_size=256,
         bridge=True,
     ),
     "paper": Preset(
-        blocks=(
-            Block(64, pool=(2, 2)),
-            Block(128, pool=(2, 2)),
-            Block(256),
-            Block(256, pool=(2, 1)),
-            Block(512, norm=True),
-            Block(512, norm=True, pool=(2, 1)),
-            Block(512, kernel_size=2, padding=0),
-        ),
+        blocks=VGG_BLOCKS,
         out_channels=512,
         hidden_size=256,
         conv_bias_with_norm=True,

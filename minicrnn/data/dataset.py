@@ -60,7 +60,27 @@ class Entry:
     offset: int
 
 
-class WordImages(Dataset[Item]):
+class EpochDataset(Dataset[Item]):
+    """A data set whose items change from epoch to epoch, and depend on (seed, epoch, index) alone.
+
+    So an epoch is the same for any number of workers and after a restart.
+    """
+
+    def __init__(self) -> None:
+        # Shared memory: a worker that lives on from the last epoch sees the new number.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that items are drawn for."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the items of another epoch; call it before the epoch's first batch is asked for."""
+        self._epoch.fill_(epoch)
+
+
+class WordImages(EpochDataset):
     """The usable samples of a folder, as :func:`prepare` makes them.
 
         item = words[i]     item.image float32 [1, H, w] in [-1, 1]    item.labels int64 [L] in 1 .. K-1
@@ -86,6 +106,7 @@ class WordImages(Dataset[Item]):
         augment: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
+        super().__init__()
         self._entries = list(entries)
         self._pixels = pixels
         self.alphabet, self.height, self.max_width = alphabet, height, max_width
@@ -93,17 +114,6 @@ class WordImages(Dataset[Item]):
         self.widths = [entry.width for entry in self._entries]
         self.texts = [entry.text for entry in self._entries]
         self.names = [entry.name for entry in self._entries]
-        # Shared memory: a worker that lives on from the last epoch sees the new number.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    @property
-    def epoch(self) -> int:
-        """The epoch that augmentation is drawn for."""
-        return int(self._epoch)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the augmentation of another epoch; call it before the epoch's first batch is asked for."""
-        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self._entries)

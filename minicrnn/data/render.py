@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
-from torch.utils.data import Dataset
 
 from minicrnn.data.augment import blur, noise, warp
-from minicrnn.data.dataset import Item, least_width
+from minicrnn.data.dataset import EpochDataset, Item, least_width
 from minicrnn.data.images import to_tensor
 from minicrnn.shapes import frames_needed
 from minicrnn.text import Alphabet, describe
@@ -142,7 +141,7 @@ def random_words(
     return words
 
 
-class RenderedWords(Dataset[Item]):
+class RenderedWords(EpochDataset):
     """Random words as a data set with the items of ``WordImages``, drawn when they are asked for.
 
     The word and the width of sample ``index`` come from (seed, index) and stay; ink, paper, blur and so on
@@ -181,6 +180,7 @@ class RenderedWords(Dataset[Item]):
         max_length: int = 10,
         frames_for_width: Callable[[int], int] | None = None,
     ) -> None:
+        super().__init__()
         self.alphabet, self.seed, self.height = alphabet, seed, height
         characters = "".join(c for c in alphabet.characters if not c.isspace())
         plan_word(characters, np.random.default_rng(0), height)  # raises for what the font cannot draw
@@ -191,16 +191,6 @@ class RenderedWords(Dataset[Item]):
         needed = {text: frames_needed(text) for text in set(self.texts)}
         least = {n: least_width(n, frames, _enough(n, frames)) for n in set(needed.values())}
         self._min_widths = [least[needed[text]] for text in self.texts]
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    @property
-    def epoch(self) -> int:
-        """The epoch that the pictures are drawn for."""
-        return int(self._epoch)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the pictures of another epoch; this also reaches workers kept between epochs."""
-        self._epoch.fill_(epoch)
 
     @cached_property
     def widths(self) -> list[int]:

@@ -76,7 +76,7 @@ class Report:
         if self.bad_share > max_bad_share:
             raise DataError(
                 f"{self.bad_share:.1%} of the samples cannot be used, and at most {max_bad_share:.1%} may be left "
-                f"out. Mend them, or allow more with max_bad_share. {self}",
+                f"out. Mend them, or allow more with max_bad_share (--max-bad-share). {self}",
                 self,
             )
 
