@@ -5,7 +5,7 @@ They are public: call them on your own layers while you write them.
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ class GradientReport:
     """How far the gradients are from central differences, and where they differ most."""
 
     max_error: float
-    worst_input: int
+    worst_leaf: str
     worst_index: tuple[int, ...]
     analytic: float
     numeric: float
@@ -26,7 +26,7 @@ class GradientReport:
 
     def __str__(self) -> str:
         return (
-            f"{self.elements} gradients checked; the worst is input {self.worst_input} at "
+            f"{self.elements} gradients checked; the worst is {self.worst_leaf} at "
             f"{list(self.worst_index)}: backward says {self.analytic:.8g}, central differences say "
             f"{self.numeric:.8g} (error {self.max_error:.2g})"
         )
@@ -48,11 +48,13 @@ def check_gradients(
     dy is a *random* upstream gradient: with all ones, errors that cancel in a sum go unseen.
 
     Args:
-        function: takes the inputs, returns a tensor or a tuple of them (integer outputs are passed over).
-        inputs: tensors; those that are float64 are checked, others are handed over as they are.
+        function: takes the inputs, returns a tensor or a tuple of them (integer outputs are passed over). The
+            parameters of a module are checked, too; weights that a plain function uses belong in ``inputs``.
+        inputs: a list of tensors; those that are float64 are checked, others are handed over as they are.
 
     Raises:
-        ValueError: no input is float64 (float32 has too few digits for central differences).
+        ValueError: no input is float64 (float32 has too few digits for central differences), or a parameter of
+            the module is not.
         AssertionError: an element differs by more than ``atol + rtol · |numeric|``, or is NaN; the message says
             which. Or an output carries no gradient.
 
@@ -64,8 +66,9 @@ def check_gradients(
     if not chosen:
         raise ValueError("check_gradients needs float64 inputs: float32 has too few digits for differences")
     args = [t.detach().clone().requires_grad_(i in chosen) for i, t in enumerate(inputs)]
-    worst, worst_excess, count = GradientReport(0.0, chosen[0], (), 0.0, 0.0, 0), -math.inf, 0
-    for element in _elements(function, args, chosen, eps, seed):
+    leaves = {f"input {i}": args[i] for i in chosen} | _parameters(function)
+    worst, worst_excess, count = GradientReport(0.0, "nothing", (), 0.0, 0.0, 0), -math.inf, 0
+    for element in _elements(function, args, leaves, eps, seed):
         excess = element.max_error - (atol + rtol * abs(element.numeric))
         if math.isnan(excess):
             excess = math.inf  # worst of all; NaN itself would compare as neither better nor worse
@@ -78,27 +81,37 @@ def check_gradients(
     return report
 
 
+def _parameters(function: Callable[..., Any]) -> dict[str, Tensor]:
+    """The parameters of a module that learn; none for a plain function."""
+    named = function.named_parameters() if isinstance(function, nn.Module) else ()
+    parameters = {name: parameter for name, parameter in named if parameter.requires_grad}
+    for name, parameter in parameters.items():
+        if parameter.dtype != torch.float64:
+            raise ValueError(f"check_gradients needs float64, but {name} is {parameter.dtype}: call .double() first")
+    return {f"parameter {name}": parameter for name, parameter in parameters.items()}
+
+
 def _elements(
-    function: Callable[..., Any], args: Sequence[Tensor], chosen: Sequence[int], eps: float, seed: int
+    function: Callable[..., Any], args: Sequence[Tensor], leaves: Mapping[str, Tensor], eps: float, seed: int
 ) -> Iterator[GradientReport]:
-    """Both derivatives by each element of the chosen inputs, one report an element."""
+    """Both derivatives by each element of the leaves, one report an element."""
     outputs = _float_outputs(function(*args))
     for i, y in outputs.items():
         if not y.requires_grad:
             raise AssertionError(f"output {i} carries no gradient: it was detached or made anew")
     upstream = _random_like(outputs.values(), seed)
-    grads = torch.autograd.grad(list(outputs.values()), [args[i] for i in chosen], upstream, allow_unused=True)
+    grads = torch.autograd.grad(list(outputs.values()), list(leaves.values()), upstream, allow_unused=True)
 
     def objective() -> float:
         with torch.no_grad():
             values = _float_outputs(function(*args)).values()
             return sum(float((y * dy).sum()) for y, dy in zip(values, upstream, strict=True))
 
-    for i, grad in zip(chosen, grads, strict=True):
-        for position in itertools.product(*map(range, args[i].shape)):
-            numeric = _central_difference(objective, args[i].data, position, eps)
+    for (name, leaf), grad in zip(leaves.items(), grads, strict=True):
+        for position in itertools.product(*map(range, leaf.shape)):
+            numeric = _central_difference(objective, leaf.data, position, eps)
             analytic = 0.0 if grad is None else float(grad[position])
-            yield GradientReport(abs(analytic - numeric), i, position, analytic, numeric, 1)
+            yield GradientReport(abs(analytic - numeric), name, position, analytic, numeric, 1)
 
 
 def compare_with(

@@ -88,7 +88,9 @@ def train_command(
     val_share: Annotated[
         float | None, typer.Option(help=f"Share of DATA held out for validation, 0 to 1. Default: {DEFAULT.val_share}.")
     ] = None,
-    alphabet: Annotated[str | None, typer.Option(help="Characters to read. Default: those of the labels.")] = None,
+    alphabet: Annotated[
+        str | None, typer.Option(help="Characters to read. Default: those of DATA's labels (--val may need more).")
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help=f"Passes over the data. Default: {DEFAULT_EPOCHS}, unless --steps.")
     ] = None,
@@ -149,6 +151,8 @@ def train_command(
     if not result.finished:
         console.print(f"Interrupted; saved. Go on with the same command and --resume (run: {out}).", markup=False)
         raise typer.Exit(INTERRUPTED)
+    if result.rows and result.rows[-1].val_word_accuracy == 0:
+        console.print("No word was read right yet: more epochs or more images may help (see curves.png).")
     console.print(f"Model: {result.best}. Try: minicrnn read {result.best} IMAGE…", markup=False, soft_wrap=True)
 
 
@@ -164,7 +168,12 @@ def eval_command(
     device: Device = "auto",
     max_bad_share: MaxBadShare = 0.01,
 ) -> None:
-    """Score a model on a folder of labelled images."""
+    """Score a model on a folder of labelled images.
+
+    Word accuracy is the share of texts read without a mistake; "protocol", the same after lower-casing and keeping
+    only a–z and 0–9, as scene-text papers do. 1-NED is 1 minus the edit distance, as a share of the longer text; CER
+    is the edit distance as a share of all true characters.
+    """
     reader = Reader.load(model, device)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=None)

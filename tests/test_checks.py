@@ -194,3 +194,23 @@ def test_other_dtypes_and_shapes_are_differences():
         compare_with(lambda x: x, lambda x: x[:2], [X])
     with pytest.raises(AssertionError, match="2 outputs, not 1"):
         compare_with(lambda x: (x, x), lambda x: x, [X])
+
+
+class WrongWeight(nn.Module):
+    """A linear layer whose weight's gradient is doubled."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 3, dtype=torch.float64))
+
+    def forward(self, x):
+        w = self.weight
+        return x @ (2 * w - w.detach()).T
+
+
+def test_the_parameters_of_a_module_are_checked():
+    assert check_gradients(nn.Linear(3, 2, dtype=torch.float64), [X]).elements == 3 + 6 + 2
+    with pytest.raises(AssertionError, match="parameter weight"):
+        check_gradients(WrongWeight(), [X])
+    with pytest.raises(ValueError, match=r"weight is torch.float32: call \.double\(\)"):
+        check_gradients(nn.Linear(3, 2), [X])

@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -102,7 +102,7 @@ class Trainer:
         self._save()  # from here on the folder is known to hold a run, however soon it ends
         log = RunLog(self.folder, self.progress.step, self.display.say)
         try:
-            with self.display, _interruptible() as stop:
+            with self.display, _interruptible(self.display.say) as stop:
                 self.display.begin(self.total_steps, self.progress.step)
                 self._epochs(stop, log)
         except BaseException:
@@ -282,7 +282,7 @@ class Trainer:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def _interruptible(say: Callable[[str], None]) -> Iterator[threading.Event]:
     """Turn the first Ctrl-C into an event that the loop looks at between steps; a second one ends all at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -292,6 +292,7 @@ def _interruptible() -> Iterator[threading.Event]:
     def on_interrupt(number: int, frame: Any) -> None:
         stop.set()
         signal.signal(signal.SIGINT, before)
+        say("Stopping after this step, to save. Ctrl-C again ends at once.")
 
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:

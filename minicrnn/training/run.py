@@ -164,5 +164,6 @@ def _resumed_options(given: Mapping[str, Any], saved: Mapping[str, Any]) -> Trai
 def _refuse(changes: list[str]) -> None:
     if changes:
         raise CheckpointError(
-            f"cannot resume exactly: {'; '.join(changes)}. Give the data that the run began with, and no options"
+            f"cannot resume exactly: {'; '.join(changes)}. A run goes on with the data and options it began "
+            "with (its learning rates depend on them): leave them out, or start a new run in another folder"
         )
