@@ -2,7 +2,8 @@
 
 torch's defaults, which the layers share, shrink a signal a little in each layer. By the time it reaches the LSTMs,
 their own state speaks louder than the image, and they first learn which labels are frequent where, without
-looking. With the weights below the frames are heard from the first step.
+looking. With the weights below the frames are heard from the first step. Measured on the demo's words, the mean loss
+of steps 200 to 300 (of 16 words) is 0.65 nats a character with them, and 2.7 with torch's.
 
 - convolutions: He et al., *Delving deep into rectifiers* (arXiv 1502.01852), section 2.2: variance 2 / fan_in,
   which keeps the size of a signal through a ReLU; biases zero.
