@@ -137,8 +137,8 @@ class CRNN(nn.Module):
         return min_width_for(self.windows(), labels)
 
     def forward(
-        self, images: Float[Tensor, "*shape"], widths: Int[Tensor, "N"] | Sequence[int] | None = None
-    ) -> tuple[Float[Tensor, "T N K"], Int[Tensor, "N"]]:
+        self, images: Float[Tensor, "*shape"], widths: Int[Tensor, " N"] | Sequence[int] | None = None
+    ) -> tuple[Float[Tensor, "T N K"], Int[Tensor, " N"]]:
         """Logits for every frame, and how many frames of each image count.
 
         Args:

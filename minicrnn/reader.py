@@ -134,8 +134,8 @@ class Reader:
 
     @torch.inference_mode()
     def log_probs(
-        self, images: Float32[Tensor, "N 1 H W"], widths: Int64[Tensor, "N"]
-    ) -> tuple[Float32[Tensor, "T N K"], Int64[Tensor, "N"]]:
+        self, images: Float32[Tensor, "N 1 H W"], widths: Int64[Tensor, " N"]
+    ) -> tuple[Float32[Tensor, "T N K"], Int64[Tensor, " N"]]:
         """The log-probabilities of the classes at each frame, and each image's number of frames.
 
             log_probs[t, n, k] = log softmax over k of the network's outputs       on the reader's device

@@ -43,7 +43,7 @@ def ctc_forward(
     from_logits: bool,
     zero_infinity: bool,
     need_gradient: bool,
-) -> tuple[Float[Tensor, "N"], CTCSaved]:
+) -> tuple[Float[Tensor, " N"], CTCSaved]:
     """The loss of each sample and, if needed, its gradient: γ wants β, which is cheapest run beside α.
 
     Scores are taken relative to the largest of their frame, m_t. Then −ln p(l) = −ln p̃(l) − Σ_t m_t for
@@ -78,7 +78,7 @@ def ctc_forward(
     return loss.to(dtype), CTCSaved(dscores)
 
 
-def ctc_backward(dloss: Float[Tensor, "N"], saved: CTCSaved) -> Float[Tensor, "T N K"]:
+def ctc_backward(dloss: Float[Tensor, " N"], saved: CTCSaved) -> Float[Tensor, "T N K"]:
     """Gradient of :func:`ctc_forward`: each sample's own, times dloss.
 
     y[t, k] = exp(log_probs[t, k]) is a factor of every path with π_t = k and of no other. So

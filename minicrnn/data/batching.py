@@ -33,9 +33,9 @@ class Batch:
     """
 
     images: Float32[Tensor, "N 1 H W"]
-    widths: Int64[Tensor, "N"]
+    widths: Int64[Tensor, " N"]
     targets: Int64[Tensor, "N L"]
-    target_lengths: Int64[Tensor, "N"]
+    target_lengths: Int64[Tensor, " N"]
     texts: list[str]
     names: list[str]
 
@@ -85,7 +85,7 @@ def collate(items: Sequence[Item]) -> Batch:
     )
 
 
-def pad_images(images: Sequence[Float32[Tensor, "1 H _"]]) -> tuple[Float32[Tensor, "N 1 H W"], Int64[Tensor, "N"]]:
+def pad_images(images: Sequence[Float32[Tensor, "1 H _"]]) -> tuple[Float32[Tensor, "N 1 H W"], Int64[Tensor, " N"]]:
     """Put images side by side, each padded with zeros on its right to the widest, and note their own widths.
 
     Raises:

@@ -38,7 +38,7 @@ class Item(NamedTuple):
     """One sample, as the network and a person see it."""
 
     image: Float32[Tensor, "1 H W"]
-    labels: Int64[Tensor, "L"]
+    labels: Int64[Tensor, " L"]
     text: str
     name: str
 

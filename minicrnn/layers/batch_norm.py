@@ -32,10 +32,10 @@ class BatchNormSaved(NamedTuple):
 
 def batch_norm_forward(
     x: Float[Tensor, "N C H W"],
-    weight: Float[Tensor, "C"] | None,
-    bias: Float[Tensor, "C"] | None,
-    mean: Float[Tensor, "C"],
-    var: Float[Tensor, "C"],
+    weight: Float[Tensor, " C"] | None,
+    bias: Float[Tensor, " C"] | None,
+    mean: Float[Tensor, " C"],
+    var: Float[Tensor, " C"],
     eps: float,
     from_batch: bool,
 ) -> tuple[Float[Tensor, "N C H W"], BatchNormSaved]:
@@ -56,7 +56,7 @@ def batch_norm_forward(
 
 def batch_norm_backward(
     dy: Float[Tensor, "N C H W"], saved: BatchNormSaved, need_dx: bool = True, need_sums: bool = True
-) -> tuple[Float[Tensor, "N C H W"] | None, Float[Tensor, "C"] | None, Float[Tensor, "C"] | None]:
+) -> tuple[Float[Tensor, "N C H W"] | None, Float[Tensor, " C"] | None, Float[Tensor, " C"] | None]:
     """Gradients of :func:`batch_norm_forward` with respect to x, γ and β.
 
     Sums run over the m = N·H·W values of a channel. From y = γ x̂ + β:

@@ -26,12 +26,12 @@ def pieces(*images: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(tensor.split(step) for tensor in images), strict=True)
 
 
-def per_channel(values: Float[Tensor, "C"]) -> Float[Tensor, "C 1 1"]:
+def per_channel(values: Float[Tensor, " C"]) -> Float[Tensor, "C 1 1"]:
     """One value a channel, in the shape that stretches over the pixels of images [N, C, H, W]."""
     return values[:, None, None]
 
 
-def channel_statistics(x: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, "C"], Float[Tensor, "C"]]:
+def channel_statistics(x: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
     """Mean and biased variance of each channel, in float32 at least; 0 and 1 where there is no value.
 
     Within a piece the mean comes first and the squares are taken around it: E[x²] − E[x]² would lose all its

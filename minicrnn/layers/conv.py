@@ -44,7 +44,7 @@ class Conv2dSaved(NamedTuple):
 def conv2d_forward(
     x: Float[Tensor, "N C_in H W"],
     weight: Float[Tensor, "C_out I kh kw"],
-    bias: Float[Tensor, "C_out"] | None,
+    bias: Float[Tensor, " C_out"] | None,
     options: ConvOptions,
 ) -> tuple[Float[Tensor, "N C_out H_out W_out"], Conv2dSaved]:
     """y = X Wᵀ + b with X the matrix of windows; y is channels last in memory."""
@@ -67,7 +67,7 @@ def conv2d_backward(
     dy: Float[Tensor, "N C_out H_out W_out"],
     saved: Conv2dSaved,
     needs: tuple[bool, bool, bool] = (True, True, True),
-) -> tuple[Float[Tensor, "N C_in H W"] | None, Float[Tensor, "C_out I kh kw"] | None, Float[Tensor, "C_out"] | None]:
+) -> tuple[Float[Tensor, "N C_in H W"] | None, Float[Tensor, "C_out I kh kw"] | None, Float[Tensor, " C_out"] | None]:
     """Gradients of :func:`conv2d_forward` for x, weight and bias; one that is not needed comes back as None.
 
     One row m = (n, h, w) for each window, one column k = (u, v, i) for each number in it: with the matrix X of

@@ -24,7 +24,7 @@ class LinearSaved(NamedTuple):
 
 
 def linear_forward(
-    x: Float[Tensor, "*batch I"], weight: Float[Tensor, "J I"], bias: Float[Tensor, "J"] | None
+    x: Float[Tensor, "*batch I"], weight: Float[Tensor, "J I"], bias: Float[Tensor, " J"] | None
 ) -> tuple[Float[Tensor, "*batch J"], LinearSaved]:
     """y = x Wᵀ + b, for any number of leading dimensions."""
     y = x @ weight.mT
@@ -35,7 +35,7 @@ def linear_forward(
 
 def linear_backward(
     dy: Float[Tensor, "*batch J"], saved: LinearSaved
-) -> tuple[Float[Tensor, "*batch I"], Float[Tensor, "J I"], Float[Tensor, "J"]]:
+) -> tuple[Float[Tensor, "*batch I"], Float[Tensor, "J I"], Float[Tensor, " J"]]:
     """Gradients of :func:`linear_forward`.
 
     Flatten the leading dimensions to M rows. y[m, j] depends on x[m, i] through W[j, i] alone, so

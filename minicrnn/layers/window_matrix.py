@@ -55,7 +55,7 @@ class ConvOptions(NamedTuple):
 
 
 def window_matrix_forward(
-    x: Float[Tensor, "N H W C"], options: ConvOptions, memory: Float[Tensor, "numbers"] | None = None
+    x: Float[Tensor, "N H W C"], options: ConvOptions, memory: Float[Tensor, " numbers"] | None = None
 ) -> Float[Tensor, "groups windows taps"]:
     """X, the matrix of windows, written into the first numbers of ``memory`` (new memory unless given).
 
