@@ -1,20 +1,44 @@
 """The only place that chooses between implementations of an operation.
 
-A level is a name: ``"torch"`` (vectorised torch primitives, any device) or ``"numba"`` (compiled kernels).
-The table below lists, for each operation, the levels that exist and the tensors each can take, fastest
+A level is a name: ``"torch"`` (vectorised torch primitives, any device) or ``"numba"`` (compiled kernels, for the CPU
+and for CUDA). The table below lists, for each operation, the levels that exist and the tensors each can take, fastest
 first. Users pin a level with :func:`use_backend`; operations ask :func:`choose`.
 """
 
+import functools
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch import Tensor
 
+# What the CUDA kernels read; they compute in float32.
+CUDA_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 BACKENDS = ("auto", "torch", "numba")
 
+
+def _has_ctc_kernel(scores: Tensor) -> bool:
+    if scores.device.type == "cpu":
+        return scores.is_floating_point()
+    return scores.is_cuda and scores.dtype in CUDA_DTYPES and _cuda_kernels_usable()
+
+
+@functools.cache
+def _cuda_kernels_usable() -> bool:
+    """Asked once, so that the warning comes once."""
+    from minicrnn_kernels.cuda_available import why_no_cuda
+
+    why = why_no_cuda()
+    if why:
+        message = f'{why}: the CTC loss of CUDA tensors runs without kernels, slower; pip install "minicrnn[cuda]"'
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return not why
+
+
 _IMPLEMENTATIONS: dict[str, dict[str, Callable[[Tensor], bool]]] = {
-    "ctc_loss": {"torch": Tensor.is_floating_point},
+    "ctc_loss": {"numba": _has_ctc_kernel, "torch": Tensor.is_floating_point},
 }
 
 # A context variable, not a global: a thread or an asyncio task that pins a level does not disturb the others.
@@ -55,7 +79,7 @@ def choose(operation: str, tensor: Tensor) -> str:
 
     >>> import torch
     >>> choose("ctc_loss", torch.zeros(4, 2, 3))
-    'torch'
+    'numba'
     """
     if operation not in _IMPLEMENTATIONS:
         raise ValueError(f"unknown operation {operation!r}: choose one of {', '.join(_IMPLEMENTATIONS)}")

@@ -63,7 +63,7 @@ def greedy_decode(
     # One copy from the device for both: class numbers are exact in any float of 24 bits or more.
     dtype = torch.promote_types(log_probs.dtype, torch.float32)
     best, path = torch.stack((best.to(dtype), path.to(dtype))).cpu()
-    length_tensor = torch.tensor(frames, dtype=torch.int64)
+    length_tensor = torch.from_numpy(frames)
     checked_peaks(best[..., None], length_tensor, allow_empty_frames=True)
     return _collapse(best.mT.contiguous(), path.mT.long(), length_tensor, blank)
 

@@ -16,104 +16,36 @@ Source: Graves, Fernández, Gomez and Schmidhuber, *Connectionist Temporal Class
 section 4.2.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from minicrnn.backend import choose
-from minicrnn.ctc.recursion import occupancy, run_lattice
-from minicrnn.ctc.targets import CTCTargets, Lengths, checked_peaks, frames_that_count, prepare
-
-REDUCTIONS = ("none", "mean", "sum")
-
-
-class CTCSaved(NamedTuple):
-    """What the backward pass needs: the gradient of each sample's loss, in float32 or better."""
-
-    dscores: Tensor  # [T, N, K]; of no elements when no gradient was asked for
-
-
-def ctc_forward(
-    scores: Float[Tensor, "T N K"],
-    targets: CTCTargets,
-    *,
-    from_logits: bool,
-    zero_infinity: bool,
-    need_gradient: bool,
-) -> tuple[Float[Tensor, " N"], CTCSaved]:
-    """The loss of each sample and, if needed, its gradient: γ wants β, which is cheapest run beside α.
-
-    Scores are taken relative to the largest of their frame, m_t. Then −ln p(l) = −ln p̃(l) − Σ_t m_t for
-    log-probabilities, and −ln p̃(l) + Σ_t ln Σ_k exp(u[t, k] − m_t) for logits u.
-    """
-    counts = frames_that_count(len(scores), targets.input_lengths)
-    dtype = torch.promote_types(scores.dtype, torch.float32)
-    peaks = checked_peaks(scores, targets.input_lengths, allow_empty_frames=not from_logits).to(dtype)
-    peaks = peaks.clamp(min=torch.finfo(dtype).min)  # finite, so that −∞ − m_t is −∞
-    lattice = run_lattice(scores, peaks, targets, with_beta=need_gradient)
-    if from_logits:
-        powers = (scores.to(dtype) - peaks[..., None]).exp_()
-        normalisers = powers.sum(2)
-        per_frame = normalisers.log()
-    else:
-        per_frame = -peaks
-    loss = torch.where(counts, per_frame, 0.0).to(lattice.blanks.dtype).sum(0) - lattice.log_likelihood
-    infeasible = loss == torch.inf
-    if zero_infinity:
-        loss = torch.where(infeasible, 0.0, loss)
-    if not need_gradient:
-        return loss.to(dtype), CTCSaved(scores.new_empty(0))
-
-    dscores = powers.div_(normalisers[..., None]) if from_logits else torch.zeros_like(scores, dtype=dtype)
-    gamma_blank, gamma_labels = occupancy(lattice)
-    columns = targets.labels.expand(len(scores), -1, -1)  # [T, N, L]
-    dscores.scatter_add_(2, columns, gamma_labels.mT.to(dtype).neg_())
-    dscores[..., targets.blank] -= gamma_blank
-    # No path fits: the derivative of −ln 0 is not a number, as in torch. Frames beyond the length: zero.
-    instead = torch.where(counts & infeasible, 0.0 if zero_infinity else torch.nan, 0.0).to(dtype)
-    dscores = torch.where((counts & ~infeasible)[..., None], dscores, instead[..., None])
-    return loss.to(dtype), CTCSaved(dscores)
-
-
-def ctc_backward(dloss: Float[Tensor, " N"], saved: CTCSaved) -> Float[Tensor, "T N K"]:
-    """Gradient of :func:`ctc_forward`: each sample's own, times dloss.
-
-    y[t, k] = exp(log_probs[t, k]) is a factor of every path with π_t = k and of no other. So
-    ∂p(l)/∂log_probs[t, k] is the probability of the paths through (t, k), which is γ[t, k] p(l), and
-
-        dlog_probs[t, k] = −dloss · γ[t, k]
-
-    Behind a log-softmax of logits u, ∂log_probs[t, j]/∂u[t, k] = [j = k] − y[t, k], and Σ_j γ[t, j] = 1:
-
-        dlogits[t, k] = −dloss · (γ[t, k] − y[t, k] Σ_j γ[t, j]) = dloss · (y[t, k] − γ[t, k])
-    """
-    return saved.dscores * dloss[:, None]
-
-
-# By the names of minicrnn.backend. γ comes with the loss, so that posteriors are read from here, too.
-FORWARD = {"torch": ctc_forward}
+from minicrnn.ctc.levels import Level, Options, level_for
+from minicrnn.ctc.reduction import REDUCTIONS
+from minicrnn.ctc.targets import CTCTargets, Lengths, batched_scores
 
 
 class _CTC(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, scores: Tensor, targets: CTCTargets, from_logits: bool, zero_infinity: bool, backend: str
-    ) -> Tensor:
-        loss, saved = FORWARD[backend](
-            scores, targets, from_logits=from_logits, zero_infinity=zero_infinity, need_gradient=True
-        )
-        ctx.save_for_backward(*saved)
+    def forward(ctx: Any, scores: Tensor, targets: CTCTargets, options: Options, level: Level) -> Tensor:
+        loss, saved = level.forward(scores, targets, options, need_gradient=True)
+        # Tensors go where autograd notices if somebody changes them; other values stay in their places.
+        ctx.save_for_backward(*(value for value in saved if isinstance(value, Tensor)))
+        ctx.saved_type = type(saved)
+        ctx.others = [None if isinstance(value, Tensor) else value for value in saved]
+        ctx.level = level
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dloss: Tensor) -> tuple[Tensor | None, ...]:
+        tensors = iter(ctx.saved_tensors)
+        saved = ctx.saved_type(*(next(tensors) if value is None else value for value in ctx.others))
         # In float32 or better; autograd itself casts it to the type of the scores.
-        dscores = ctc_backward(dloss, CTCSaved(*ctx.saved_tensors))
-        return dscores, None, None, None, None
+        return ctx.level.backward(dloss, saved), None, None, None
 
 
 def _loss(
@@ -122,25 +54,17 @@ def _loss(
     input_lengths: Lengths,
     target_lengths: Lengths,
     blank: int,
-    reduction: str,
-    zero_infinity: bool,
-    *,
-    from_logits: bool,
+    options: Options,
 ) -> Tensor:
-    _check_reduction(reduction)
-    scores, prepared = prepare(given, targets, input_lengths, target_lengths, blank)
-    backend = choose("ctc_loss", scores)
+    _check_reduction(options.reduction)
+    scores = batched_scores(given)
+    level = level_for(scores)
+    scores, prepared = level.prepare(scores, targets, input_lengths, target_lengths, blank)
     if torch.is_grad_enabled() and scores.requires_grad:
-        losses = _CTC.apply(scores, prepared, from_logits, zero_infinity, backend)
+        loss = _CTC.apply(scores, prepared, options, level)
     else:
-        losses, _ = FORWARD[backend](
-            scores, prepared, from_logits=from_logits, zero_infinity=zero_infinity, need_gradient=False
-        )
-    if reduction == "mean":
-        return (losses / prepared.target_lengths.clamp(min=1)).mean()
-    if reduction == "sum":
-        return losses.sum()
-    return losses if given.dim() == 3 else losses[0]
+        loss, _ = level.forward(scores, prepared, options, need_gradient=False)
+    return loss if given.dim() == 3 or options.reduction != "none" else loss[0]
 
 
 def _check_reduction(reduction: str) -> None:
@@ -188,16 +112,7 @@ def ctc_loss(
     >>> ctc_loss(uniform, torch.tensor([[1]]), [2], [1]).neg().exp()
     tensor(0.7500)
     """
-    return _loss(
-        log_probs,
-        targets,
-        input_lengths,
-        target_lengths,
-        blank,
-        reduction,
-        zero_infinity,
-        from_logits=False,
-    )
+    return _loss(log_probs, targets, input_lengths, target_lengths, blank, Options(False, reduction, zero_infinity))
 
 
 def ctc_loss_from_logits(
@@ -221,7 +136,7 @@ def ctc_loss_from_logits(
     >>> ctc_loss_from_logits(torch.zeros(2, 1, 2), torch.tensor([[1]]), [2], [1]).neg().exp()
     tensor(0.7500)
     """
-    return _loss(logits, targets, input_lengths, target_lengths, blank, reduction, zero_infinity, from_logits=True)
+    return _loss(logits, targets, input_lengths, target_lengths, blank, Options(True, reduction, zero_infinity))
 
 
 class CTCLoss(nn.Module):

@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from minicrnn.backend import choose
-from minicrnn.ctc.loss import FORWARD
-from minicrnn.ctc.targets import CTCTargets, Lengths, frames_needed, prepare
+from minicrnn.ctc.levels import Options, level_for
+from minicrnn.ctc.targets import CTCTargets, Lengths, batched_scores, frames_needed
 
 
 @torch.no_grad()
@@ -21,14 +20,23 @@ def posteriors(
     input_lengths: Lengths,
     target_lengths: Lengths,
     blank: int = 0,
-) -> Float[Tensor, "T *batch K"]:
+    *,
+    per_label: bool = False,
+) -> Float[Tensor, "T *batch K_or_L"]:
     """The probability of each class at each frame, given that the frames spell the target.
 
         γ[t, k] = Σ_{s: state s is k} α_t(s) β_t(s) / (y[t, k] p(target))
 
     Each row within a sample's length sums to 1; rows beyond are zero. Not differentiable: a gradient does not
-    flow through it. Shapes and arguments are those of :func:`minicrnn.ctc.ctc_loss`; the result has the shape
-    and type of log_probs.
+    flow through it. Shapes and arguments are those of :func:`minicrnn.ctc.ctc_loss`.
+
+    Args:
+        per_label: one column for each position of the target instead of each class, so that the two l of "hello"
+            stay apart. The blank has none; a row's sum is what it leaves.
+
+    Returns:
+        [T, N, K], or [T, N, L] with per_label, L the longest target; without N if log_probs have none. The type of
+        log_probs.
 
     Raises:
         ValueError: as :func:`minicrnn.ctc.ctc_loss`; and naming the sample, for a target that no path can
@@ -41,12 +49,14 @@ def posteriors(
     tensor([[0.3333, 0.6667],
             [0.3333, 0.6667]])
     """
-    scores, prepared = prepare(log_probs, targets, input_lengths, target_lengths, blank)
-    losses, saved = FORWARD[choose("ctc_loss", scores)](
-        scores, prepared, from_logits=False, zero_infinity=False, need_gradient=True
-    )
+    scores = batched_scores(log_probs)
+    level = level_for(scores)
+    scores, prepared = level.prepare(scores, targets, input_lengths, target_lengths, blank)
+    losses, saved = level.forward(scores, prepared, Options(from_logits=False), need_gradient=True)
     _check_feasible(losses, prepared)
-    gamma = saved.dscores.abs().to(log_probs.dtype)  # the gradient is −γ; unlike a minus, abs makes no −0
+    # The gradient is −γ; unlike a minus, abs makes no −0.
+    gamma = level.label_occupancy(saved) if per_label else level.backward(torch.ones_like(losses), saved).abs_()
+    gamma = gamma.to(log_probs.dtype)
     return gamma if log_probs.dim() == 3 else gamma[:, 0]
 
 

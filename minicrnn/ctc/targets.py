@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from operator import index
 from typing import NamedTuple, SupportsIndex
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+IntArray = npt.NDArray[np.int64]
 Lengths = Tensor | Sequence[SupportsIndex] | SupportsIndex
 
 
@@ -23,11 +26,21 @@ class CTCTargets(NamedTuple):
     target_lengths: Tensor  # [N] int64
     blank: int
 
+    def to(self, device: torch.device) -> "CTCTargets":
+        """The same on another device."""
+        if device.type == "cpu":
+            return self
+        labels, input_lengths, target_lengths = (tensor.to(device) for tensor in self[:3])
+        return CTCTargets(labels, input_lengths, target_lengths, self.blank)
+
 
 def prepare(
     scores: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths, blank: int
 ) -> tuple[Tensor, CTCTargets]:
     """Check the arguments of a CTC function. scores: [T, N, K] or [T, K] -> scores [T, N, K], targets.
+
+    Targets and lengths are brought to the host for that. There NumPy looks at them: on arrays of so few numbers a
+    call costs it a third of what it costs torch.
 
     Raises:
         ValueError: sizes that do not match, a length or a label out of range, a label equal to the blank.
@@ -37,23 +50,20 @@ def prepare(
     T, N, K = scores.shape
     blank = checked_blank(blank, K)
     frames = checked_lengths("input_lengths", input_lengths, N, limit=T)
-    _require_integers("targets", targets)
+    require_integers("targets", targets)
     if targets.dim() not in (1, 2):
         raise ValueError(f"targets must be padded [N, L] or concatenated [ΣL], got {list(targets.shape)}")
     if targets.dim() == 2 and len(targets) != N:
         raise ValueError(f"targets hold {len(targets)} rows for a batch of {N}")
     width = targets.shape[-1]
     lengths = checked_lengths("target_lengths", target_lengths, N, limit=width)
-    if targets.dim() == 1 and sum(lengths) != width:
+    if targets.dim() == 1 and lengths.sum() != width:
         where = _first_to_pass(lengths, width)
-        raise ValueError(f"{where}targets hold {width} labels, target_lengths ask for {sum(lengths)}")
-    device = scores.device
-    length_tensor = torch.tensor(lengths, dtype=torch.int64, device=device)
-    labels = _padded(targets.to(device, torch.int64), length_tensor, max(lengths, default=0))
-    inside = torch.arange(labels.shape[1], device=device) < length_tensor[:, None]
-    _check_labels(labels, inside, K, blank)
-    frame_tensor = torch.tensor(frames, dtype=torch.int64, device=device)
-    return scores, CTCTargets(labels.masked_fill(~inside, blank), frame_tensor, length_tensor, blank)
+        raise ValueError(f"{where}targets hold {width} labels, target_lengths ask for {lengths.sum()}")
+    labels = _padded(targets.detach().cpu().numpy().astype(np.int64, copy=False), lengths, blank)
+    _check_labels(labels, lengths, K, blank)
+    here = CTCTargets(torch.from_numpy(labels), torch.from_numpy(frames), torch.from_numpy(lengths), blank)
+    return scores, here.to(scores.device)
 
 
 def batched_scores(scores: Tensor) -> Tensor:
@@ -72,23 +82,23 @@ def checked_blank(blank: int, K: int) -> int:
     return int(blank)
 
 
-def checked_lengths(name: str, lengths: Lengths, N: int, limit: int) -> list[int]:
-    """Lengths as a list of N numbers in [0, limit]."""
+def checked_lengths(name: str, lengths: Lengths, N: int, limit: int) -> IntArray:
+    """Lengths as [N] int64 in [0, limit], an array of our own."""
     if isinstance(lengths, Tensor):
-        _require_integers(name, lengths)
-        values = lengths.reshape(-1).tolist()
+        require_integers(name, lengths)
+        values = lengths.reshape(-1).cpu().numpy().astype(np.int64)
     else:
         # NumPy's arrays have __index__ like a number, so they become plain numbers or lists first.
         plain = lengths.tolist() if hasattr(lengths, "tolist") else lengths
         items = [plain] if isinstance(plain, SupportsIndex) else list(plain)
         if not all(isinstance(item, SupportsIndex) for item in items):
             raise TypeError(f"{name} must be integers, got {items}")
-        values = [index(item) for item in items]
+        values = np.array([index(item) for item in items], np.int64)
     if len(values) != N:
         raise ValueError(f"{name} holds {len(values)} lengths for a batch of {N}")
-    for n, value in enumerate(values):
-        if not 0 <= value <= limit:
-            raise ValueError(f"sample {n}: {name} is {value}, it must be in [0, {limit}]")
+    if N > 0 and (values.min() < 0 or values.max() > limit):
+        n = int(((values < 0) | (values > limit)).argmax())
+        raise ValueError(f"sample {n}: {name} is {values[n]}, it must be in [0, {limit}]")
     return values
 
 
@@ -133,34 +143,38 @@ def frames_needed(targets: CTCTargets) -> Tensor:
     return targets.target_lengths + repeated.sum(1)
 
 
-def _require_integers(name: str, tensor: Tensor) -> None:
+def require_integers(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor of another type, with a TypeError."""
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} must be integers, not {tensor.dtype}")
 
 
-def _first_to_pass(lengths: list[int], total: int) -> str:
+def _first_to_pass(lengths: IntArray, total: int) -> str:
     """Name the first sample whose labels lie beyond the end of the concatenated targets."""
-    end = 0
-    for n, length in enumerate(lengths):
-        end += length
-        if end > total:
-            return f"sample {n}: "
-    return ""
+    beyond = lengths.cumsum() > total
+    return f"sample {beyond.argmax()}: " if beyond.any() else ""
 
 
-def _padded(targets: Tensor, lengths: Tensor, longest: int) -> Tensor:
-    """[N, longest] from either form; what lies beyond a target's length is arbitrary."""
-    if targets.dim() == 2:
-        return targets[:, :longest]
-    starts = lengths.cumsum(0) - lengths
-    places = starts[:, None] + torch.arange(longest, device=targets.device)
-    return targets[places.clamp(max=max(len(targets) - 1, 0))]
+def _padded(targets: IntArray, lengths: IntArray, blank: int) -> IntArray:
+    """[N, L] int64 from either form, with the blank beyond each length; L the longest."""
+    longest = int(lengths.max(initial=0))
+    inside = np.arange(longest) < lengths[:, None]
+    if targets.ndim == 2:
+        return np.where(inside, targets[:, :longest], np.int64(blank))
+    labels = np.full(inside.shape, blank, np.int64)
+    labels[inside] = targets
+    return labels
 
 
-def _check_labels(labels: Tensor, inside: Tensor, K: int, blank: int) -> None:
-    bad = inside & ((labels < 0) | (labels >= K) | (labels == blank))
-    if bad.any():
-        n, j = bad.nonzero()[0].tolist()
-        label = int(labels[n, j])
-        why = f"is the blank, which cannot be asked for (blank={blank})" if label == blank else "is out of range"
-        raise ValueError(f"sample {n}: label {label} at position {j} {why}; there are {K} classes")
+def _check_labels(labels: IntArray, lengths: IntArray, K: int, blank: int) -> None:
+    if labels.size == 0:
+        return
+    # What lies beyond the lengths is the blank, so that a blank within shows in the number of blanks.
+    blanks = labels == blank
+    if labels.min() >= 0 and labels.max() < K and np.count_nonzero(blanks) == labels.size - lengths.sum():
+        return
+    bad = (labels < 0) | (labels >= K) | (blanks & (np.arange(labels.shape[1]) < lengths[:, None]))
+    n, j = np.argwhere(bad)[0]
+    label = labels[n, j]
+    why = f"is the blank, which cannot be asked for (blank={blank})" if label == blank else "is out of range"
+    raise ValueError(f"sample {n}: label {label} at position {j} {why}; there are {K} classes")

@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from minicrnn.checks import check_gradients, compare_with
 from minicrnn.ctc import CTCLoss, ctc_loss, ctc_loss_from_logits
-from minicrnn.ctc.loss import ctc_backward, ctc_forward
-from minicrnn.ctc.targets import prepare
+from minicrnn.ctc.levels import Options, level_for
 from minicrnn.naive import ctc as naive
 from tests.ctc.problems import concatenated, gradient, normal, padded, problems
 from tests.strategies import seeds
@@ -35,12 +34,12 @@ def test_equals_naive(problem, from_logits, zero_infinity):
     x = problem.logits if from_logits else problem.log_probs
     forward = naive.ctc_from_logits_forward if from_logits else naive.ctc_forward
     backward = naive.ctc_from_logits_backward if from_logits else naive.ctc_backward
-    scores, targets = prepare(x, *problem.arguments)
-    losses, saved = ctc_forward(
-        scores, targets, from_logits=from_logits, zero_infinity=zero_infinity, need_gradient=True
-    )
+    level = level_for(x)
+    scores, targets = level.prepare(x, *problem.arguments)
+    options = Options(from_logits, "none", zero_infinity)
+    losses, saved = level.forward(scores, targets, options, need_gradient=True)
     dloss = normal(len(losses))
-    dx = ctc_backward(dloss, saved)
+    dx = level.backward(dloss, saved)
     for n, (text, frames) in enumerate(zip(problem.texts, problem.frames, strict=True)):
         sample = x[:frames, n].numpy()
         expected = forward(sample, text, problem.blank)

@@ -1,0 +1,64 @@
+"""How CPU kernels are compiled: at their first call, once; the machine code is kept on disk.
+
+Numba notices that a cached function is stale by the date of the one file that holds it, not of the functions it
+calls. Kernels here call across files, so the cache folder is named after a digest of all of them: edit any, and all
+are compiled anew.
+"""
+
+import hashlib
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+# Sums may be reordered into vector lanes; the order is fixed when the code is compiled, so results repeat exactly.
+REORDERED = {"reassoc", "contract", "nsz"}
+FUSED = {"contract"}
+
+# Only loops written with prange become parallel: array expressions are short here, and analysing them takes long.
+_PARALLEL = {"prange": True} | dict.fromkeys(
+    ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
+)
+
+_FOLDER = Path(__file__).parent
+_config: Any = numba.config
+
+
+def cache_folder() -> Path:
+    """Where the machine code of this version of the kernels is kept."""
+    digest = hashlib.sha256()
+    for source in sorted(_FOLDER.glob("*.py")):
+        if "cuda" not in source.name:  # CUDA kernels are not kept on disk
+            digest.update(source.read_bytes())
+    root = Path(_config.CACHE_DIR) if _config.CACHE_DIR else _FOLDER / "__pycache__"
+    return root / f"kernels-{digest.hexdigest()[:12]}"
+
+
+def parallel_kernel(function: Function) -> Function:
+    """Compile a function with ``prange`` at its first call, and cache it. Releases the interpreter's lock."""
+    # Numba asks for the folder when a function is decorated; other people's functions keep theirs.
+    usual, _config.CACHE_DIR = _config.CACHE_DIR, str(cache_folder())
+    try:
+        compiler: Any = numba.njit
+        return compiler(parallel=_PARALLEL, nogil=True, cache=True)(function)
+    finally:
+        _config.CACHE_DIR = usual
+
+
+@contextmanager
+def compilation_notice(what: str) -> Iterator[None]:
+    """Say on stderr what is being compiled, if the first call of a kernel, made inside, takes more than a second."""
+    text = f"compiling the {what} kernel: once, the machine code is kept on disk"
+    notice = threading.Timer(1.0, print, [text], {"file": sys.stderr})
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
