@@ -65,18 +65,7 @@ def gamma_shape(frames: int, samples: int, longest: int) -> tuple[int, int, int]
 
 
 @parallel_kernel
-def forward(
-    scores: Any,
-    targets: Any,
-    from_logits: bool,
-    mean: bool,
-    zero_infinity: bool,
-    workers: int,
-    statistics: Any,
-    gamma: Any,
-    losses: Any,
-    weights: Any,
-) -> float:
+def forward(scores, targets, from_logits, mean, zero_infinity, workers, statistics, gamma, losses, weights):
     """Losses [N], statistics, and γ (zero past a target's end, undefined beyond a sample's frames) -> Σ weight · loss.
 
     A loss is NaN where a frame means nothing (NaN, +∞, or no logit but −∞), and ∞ where no path fits; γ is undefined
@@ -131,7 +120,7 @@ def forward(
 
 
 @njit
-def _in_range(scores: Any, targets: Any) -> bool:
+def _in_range(scores, targets):
     labels, input_lengths, target_lengths, blank = targets
     for n in range(input_lengths.size):
         if not (0 <= input_lengths[n] <= scores.frames and 0 <= target_lengths[n] <= labels.shape[1]):
@@ -143,17 +132,7 @@ def _in_range(scores: Any, targets: Any) -> bool:
 
 
 @njit
-def _gather(
-    scores: Any,
-    targets: Any,
-    from_logits: bool,
-    n: int,
-    begin: int,
-    end: int,
-    statistics: Any,
-    y_blank: Any,
-    y_label: Any,
-) -> float:
+def _gather(scores, targets, from_logits, n, begin, end, statistics, y_blank, y_label):
     """Emissions of frames [begin, end) of sample n into its lane -> what they add to the loss."""
     start, lane = n * scores.stride_n, n % LANES
     end = min(end, targets.input_lengths[n])
@@ -170,18 +149,7 @@ def _gather(
 
 
 @njit
-def _run_group(
-    scores: Any,
-    targets: Any,
-    group: int,
-    offsets: Any,
-    statistics: Any,
-    y_blank: Any,
-    y_label: Any,
-    alpha: Any,
-    gamma: Any,
-    losses: Any,
-) -> None:
+def _run_group(scores, targets, group, offsets, statistics, y_blank, y_label, alpha, gamma, losses):
     first = group * LANES
     last = min(losses.size, first + LANES)
     frames = targets.input_lengths[first:last].max()
@@ -211,19 +179,7 @@ def _run_group(
 
 
 @parallel_kernel
-def backward(
-    scores: Any,
-    targets: Any,
-    from_logits: bool,
-    zero_infinity: bool,
-    workers: int,
-    statistics: Any,
-    gamma: Any,
-    losses: Any,
-    weights: Any,
-    dloss: Any,
-    dscores: Any,
-) -> None:
+def backward(scores, targets, from_logits, zero_infinity, workers, statistics, gamma, losses, weights, dloss, dscores):
     """dscores [T, N, K] = d · (y − γ) or −d · γ: softmax written first, then the target's classes corrected.
 
     d = dloss · weight; dloss: [N], or [1] for a mean or a sum. Zero beyond a sample's frames. Where no path fits NaN,
@@ -251,13 +207,13 @@ def backward(
 
 
 @njit(fastmath=FUSED)
-def _softmax(row: Any, peak: Any, factor: Any, out: Any) -> None:
+def _softmax(row, peak, factor, out):
     for k in range(row.size):
         out[k] = exponential(row[k] - peak) * factor
 
 
 @njit
-def _subtract_gamma(d: Any, targets: Any, n: int, gamma: Any, row: Any) -> None:
+def _subtract_gamma(d, targets, n, gamma, row):
     """What the frame's labels do not hold, its blank does: Σ γ = 1."""
     rest = 1.0
     for j in range(targets.target_lengths[n]):

@@ -8,7 +8,6 @@ out here, and Σ_t ln Z_t is put back into the loss. Log-probabilities are their
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -25,13 +24,13 @@ _SMALL = 1e-30
 
 
 @njit(fastmath=FUSED)
-def _powers(row: Any, peak: Any, powers: Any) -> None:
+def _powers(row, peak, powers):
     for k in range(row.size):
         powers[k] = exponential(row[k] - peak)
 
 
 @njit(fastmath=REORDERED)
-def _total(row: Any) -> Any:
+def _total(row):
     total = row[0]
     for k in range(1, row.size):
         total += row[k]
@@ -39,7 +38,7 @@ def _total(row: Any) -> Any:
 
 
 @njit
-def _meaningful(row: Any) -> bool:
+def _meaningful(row):
     """No NaN and no +∞."""
     bad = 0
     for k in range(row.size):
@@ -48,7 +47,7 @@ def _meaningful(row: Any) -> bool:
 
 
 @njit
-def _emission(power: Any, score: Any, peak: Any) -> float:
+def _emission(power, score, peak):
     if power < _SMALL:
         return math.exp(np.float64(score) - np.float64(peak))
     return np.float64(power)
@@ -56,20 +55,8 @@ def _emission(power: Any, score: Any, peak: Any) -> float:
 
 @njit
 def emissions_of_logits(
-    scores: Any,
-    start: int,
-    stride: int,
-    begin: int,
-    end: int,
-    labels: Any,
-    blank: int,
-    lane: int,
-    y_blank: Any,
-    y_label: Any,
-    powers: Any,
-    peaks: Any,
-    normalisers: Any,
-) -> float:
+    scores, start, stride, begin, end, labels, blank, lane, y_blank, y_label, powers, peaks, normalisers
+):
     """Gather frames [begin, end) of a sample into its lane -> Σ_t ln Z_t; NaN if a frame has no softmax.
 
     scores: all of them, flat; frame t of the sample is the K numbers from start + t · stride.
@@ -97,19 +84,7 @@ def emissions_of_logits(
 
 
 @njit
-def emissions_of_log_probs(
-    scores: Any,
-    start: int,
-    stride: int,
-    begin: int,
-    end: int,
-    labels: Any,
-    blank: int,
-    lane: int,
-    y_blank: Any,
-    y_label: Any,
-    powers: Any,
-) -> float:
+def emissions_of_log_probs(scores, start, stride, begin, end, labels, blank, lane, y_blank, y_label, powers):
     """As :func:`emissions_of_logits` -> −Σ_t m_t; NaN if a frame holds NaN or +∞."""
     K = powers.size
     minus_peaks = 0.0
@@ -129,7 +104,7 @@ def emissions_of_log_probs(
 
 
 @njit
-def fill_lane(lane: int, begin: int, end: int, length: int, longest: int, y_blank: Any, y_label: Any) -> None:
+def fill_lane(lane, begin, end, length, longest, y_blank, y_label):
     """What a lane holds beyond its sample: no label after its last, and past its frames the blank for certain."""
     for t in range(end):
         first = 0 if t >= begin else length

@@ -31,7 +31,6 @@ p(target) falls below, the sample is reported as unsound, and is done again with
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -44,7 +43,14 @@ _LEAST_EXPONENT = -900  # of p(target), see above
 
 
 @njit
-def _spread(of_lanes: Any, row: Any) -> None:
+def _clear(row):
+    # A loop, here and below, where a slice would do: it compiles in a fraction of the time.
+    for i in range(row.size):
+        row[i] = 0.0
+
+
+@njit
+def _spread(of_lanes, row):
     """One number a lane, to every pair."""
     for j in range(row.size // LANES):
         for lane in range(LANES):
@@ -52,7 +58,7 @@ def _spread(of_lanes: Any, row: Any) -> None:
 
 
 @njit(fastmath=FUSED)
-def _advance(y_blank: Any, y_label: Any, skip: Any, blank: Any, label: Any, alpha: Any) -> None:
+def _advance(y_blank, y_label, skip, blank, label, alpha):
     """α of the next frame, in place; alpha: that of the labels, to keep."""
     for i in range(alpha.size):
         alpha[i] = y_label[i] * (label[i + LANES] + blank[i] + skip[i] * label[i])
@@ -62,7 +68,7 @@ def _advance(y_blank: Any, y_label: Any, skip: Any, blank: Any, label: Any, alph
 
 
 @njit(fastmath=FUSED)
-def _retreat(y_blank: Any, y_label: Any, skip: Any, blank: Any, label: Any, alpha: Any, scale: Any, gamma: Any) -> None:
+def _retreat(y_blank, y_label, skip, blank, label, alpha, scale, gamma):
     """γ of the labels, then β times emission for the frame before, in place. Label j stands with blank j here."""
     for i in range(alpha.size):
         beta_blank = blank[i] + label[i]
@@ -73,7 +79,7 @@ def _retreat(y_blank: Any, y_label: Any, skip: Any, blank: Any, label: Any, alph
 
 
 @njit(fastmath=REORDERED)
-def _shift(blank: Any, label: Any, pairs: int, shifts: Any) -> None:
+def _shift(blank, label, pairs, shifts):
     """Multiply each lane by the power of two that brings its sum to [1, 2), and count it."""
     for lane in range(LANES):
         total = 0.0
@@ -89,31 +95,20 @@ def _shift(blank: Any, label: Any, pairs: int, shifts: Any) -> None:
 
 
 @njit
-def _exponent(x: float) -> Any:
+def _exponent(x):
     """e of x = 2ᵉ · (1 ≤ mantissa < 2), for a normal x > 0; −1023 for one too small to be normal."""
     return ((np.float64(x).view(np.int64) >> 52) & 0x7FF) - 1023
 
 
 @njit
-def _power_of_two(e: int) -> Any:
+def _power_of_two(e):
     return np.int64((e + 1023) << 52).view(np.float64)
 
 
 @njit
 def forward_backward(
-    frames: int,
-    longest: int,
-    lengths: Any,
-    y_blank: Any,
-    y_label: Any,
-    skip: Any,
-    work: Any,
-    gamma: Any,
-    alpha: Any,
-    shifts_then: Any,
-    log_likelihoods: Any,
-    sound: Any,
-) -> None:
+    frames, longest, lengths, y_blank, y_label, skip, work, gamma, alpha, shifts_then, log_likelihoods, sound
+):
     """Run one group of lanes. Fills gamma, log_likelihoods (relative to the emissions) and sound.
 
     frames, longest: of the group. lengths: [LANES], of the targets. y_blank: [T, LANES]; y_label, alpha: [T, P];
@@ -123,10 +118,13 @@ def forward_backward(
     size = (longest + 1) * LANES
     blank, label, y_blank_row, scale_row = work[0], work[1], work[2][:size], work[3][:size]
     shifts, ends, end_shifts, scales = _lane_workspace()
-    work[:2] = 0.0
-    blank[:LANES] = 1.0  # the start, before the first frame
+    _clear(blank)
+    _clear(label)
+    for lane in range(LANES):
+        blank[lane] = 1.0  # the start, before the first frame
     for t in range(frames):
-        shifts_then[t] = shifts
+        for lane in range(LANES):
+            shifts_then[t, lane] = shifts[lane]
         _spread(y_blank[t], y_blank_row)
         _advance(y_blank_row, y_label[t, :size], skip[:size], blank, label, alpha[t, :size])
         if t % _FRAMES_A_SHIFT == _FRAMES_A_SHIFT - 1:
@@ -138,9 +136,10 @@ def forward_backward(
         sound[lane] = ends[lane] > 0.0
         log_likelihoods[lane] = math.log(ends[lane]) + shifts[lane] * math.log(2.0) if sound[lane] else -np.inf
 
-    work[:2] = 0.0
-    shifts[:] = 0
+    _clear(blank)
+    _clear(label)
     for lane in range(LANES):
+        shifts[lane] = 0
         blank[lengths[lane] * LANES + lane] = 1.0  # the end, behind the last frame
     for t in range(frames - 1, -1, -1):
         if t == frames - 1 or t % _FRAMES_A_SHIFT == _FRAMES_A_SHIFT - 1:  # a shift of α or of β since t + 1
@@ -154,12 +153,12 @@ def forward_backward(
 
 
 @njit
-def _lane_workspace() -> Any:
+def _lane_workspace():
     return np.zeros(LANES, np.int64), np.empty(LANES), np.empty(LANES, np.int64), np.empty(LANES)
 
 
 @njit
-def _scales(ends: Any, end_shifts: Any, alpha_shifts: Any, beta_shifts: Any, scales: Any, sound: Any) -> None:
+def _scales(ends, end_shifts, alpha_shifts, beta_shifts, scales, sound):
     """1 / p(target) in the units of α and β at this frame; a lane where that is out of bounds is unsound."""
     for lane in range(LANES):
         scales[lane] = 0.0

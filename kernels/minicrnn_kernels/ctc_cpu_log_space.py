@@ -6,7 +6,6 @@ The form of the paper: S = 2L+1 states, blank, label, blank, ..., blank, one sam
 """
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -15,18 +14,7 @@ from minicrnn_kernels.ctc_cpu_frames import LANES
 
 
 @njit
-def log_space_likelihood(
-    scores: Any,
-    start: int,
-    stride: int,
-    frames: int,
-    labels: Any,
-    blank: int,
-    peaks: Any,
-    normalisers: Any,
-    lane: int,
-    gamma: Any,
-) -> float:
+def log_space_likelihood(scores, start, stride, frames, labels, blank, peaks, normalisers, lane, gamma):
     """ln p(target) of one sample, and γ of its labels into its lane of gamma ([T, P]; [1, P] if it is not wanted).
 
     peaks, normalisers: m_t and Z_t of logits; of no elements for log-probabilities. −∞ if no path fits, and γ is not
@@ -62,9 +50,7 @@ def log_space_likelihood(
 
 
 @njit
-def _log_emissions(
-    scores: Any, row: int, t: int, labels: Any, blank: int, peaks: Any, normalisers: Any, y: Any
-) -> None:
+def _log_emissions(scores, row, t, labels, blank, peaks, normalisers, y):
     offset = 0.0
     if normalisers.size > 0:
         offset = np.float64(peaks[t]) + math.log(normalisers[t])
@@ -73,13 +59,13 @@ def _log_emissions(
 
 
 @njit
-def _may_skip(labels: Any, s: int) -> bool:
+def _may_skip(labels, s):
     """A path may step from state s−2 to s: over a blank, between two labels that differ."""
     return s % 2 == 1 and 3 <= s < 2 * labels.size + 1 and labels[s // 2] != labels[s // 2 - 1]
 
 
 @njit
-def _reach(states: Any, here: int, near: int, far: int, may_skip: bool) -> float:
+def _reach(states, here, near, far, may_skip):
     total = states[here]
     if 0 <= near < states.size:
         total = _log_add(total, states[near])
@@ -89,7 +75,7 @@ def _reach(states: Any, here: int, near: int, far: int, may_skip: bool) -> float
 
 
 @njit
-def _log_add(a: float, b: float) -> float:
+def _log_add(a, b):
     """ln(eᵃ + eᵇ)."""
     if a < b:
         a, b = b, a

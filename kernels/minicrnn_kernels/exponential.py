@@ -30,7 +30,7 @@ _LOG2_E = 1 / math.log(2)
 
 
 @njit(fastmath=FUSED)
-def exp_float32(x: Any) -> Any:
+def exp_float32(x):
     """eˣ for x ≤ 0, within 8e-8 of it; NaN stays NaN."""
     clamped = LEAST_FLOAT32 if x < LEAST_FLOAT32 else x  # this way round, NaN passes
     n = np.floor(clamped * _LOG2_E_FLOAT32 + _f(0.5))
@@ -47,7 +47,7 @@ def exp_float32(x: Any) -> Any:
 
 
 @njit(fastmath=FUSED)
-def exp_float64(x: float) -> float:
+def exp_float64(x):
     """eˣ for x ≤ 0, within 1e-14 of it: Σ rᵏ/k! up to k = 11; NaN stays NaN."""
     clamped = LEAST_FLOAT64 if x < LEAST_FLOAT64 else x
     n = np.floor(clamped * _LOG2_E + 0.5)

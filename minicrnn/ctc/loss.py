@@ -106,6 +106,12 @@ def ctc_loss(
             +∞ in a frame that counts; for sizes that do not match, a bad reduction, a blank out of range.
         TypeError: log_probs not floating point, targets or lengths not integers.
 
+    On a CUDA device nothing waits for the device. Targets and lengths given on the host are checked at once; those on
+    the device, and the scores, are checked by the kernels: the loss of a bad sample is NaN, and the ValueError naming
+    it is raised by the next CTC call or backward pass that finds the news there, or by
+    :func:`minicrnn.ctc.raise_pending_errors`, which waits. In a CUDA graph all arguments must be CUDA tensors, and a
+    NaN loss is the only sign.
+
     Source: Graves et al. 2006, sections 3.1 and 4.
 
     >>> uniform = torch.full((2, 1, 2), 0.5).log()  # of the four paths, 01, 10 and 11 collapse to [1]

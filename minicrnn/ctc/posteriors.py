@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from minicrnn.ctc.cuda_device import raise_pending_errors
 from minicrnn.ctc.levels import Options, level_for
 from minicrnn.ctc.targets import CTCTargets, Lengths, batched_scores, frames_needed
 
@@ -53,6 +54,8 @@ def posteriors(
     level = level_for(scores)
     scores, prepared = level.prepare(scores, targets, input_lengths, target_lengths, blank)
     losses, saved = level.forward(scores, prepared, Options(from_logits=False), need_gradient=True)
+    if scores.is_cuda:
+        raise_pending_errors(scores.device)  # the next line waits for the device in any case
     _check_feasible(losses, prepared)
     # The gradient is −γ; unlike a minus, abs makes no −0.
     gamma = level.label_occupancy(saved) if per_label else level.backward(torch.ones_like(losses), saved).abs_()

@@ -1,0 +1,149 @@
+"""The CTC loss on CUDA tensors: the host side of the kernels in ``minicrnn_kernels.ctc_cuda``.
+
+The host allocates, launches and returns; it never waits for the device. So it cannot look at numbers that are there:
+
+- Targets and lengths on the host (lists, arrays, CPU tensors) are checked at once, and go up in one copy.
+- Targets and lengths on the device are checked by the kernels, as are the scores. A bad sample's loss and gradient
+  are NaN, and the ValueError comes with a later call: see :func:`minicrnn.ctc.raise_pending_errors`.
+- The longest target sets the size of γ, [N, T, L+1]. Where lengths are on the device, L is the width of the targets
+  or T+1, whichever is less: longer targets cannot fit and count as T+1 long.
+
+In a CUDA graph everything must be on the device: a copy from the host would be replayed with the numbers of the
+capture. A replay raises no errors; a NaN loss is the sign. Work goes to torch's current stream on the device of
+the scores. The same input gives the same bits. Arithmetic is float32, whatever the type of scores and gradient.
+
+scores: [T, N, K]   labels: [N, L]   losses: [N]   γ: [N, T, L+1], the blank first
+"""
+
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from minicrnn.ctc import cuda_device
+from minicrnn.ctc.levels import Options
+from minicrnn.ctc.reduction import reduce_backward, reduce_forward
+from minicrnn.ctc.targets import CTCTargets
+
+DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
+
+
+class CudaSaved(NamedTuple):
+    """What the backward pass needs. All tensors are on the device."""
+
+    scores: Tensor  # [T, N, K], classes contiguous
+    labels: Tensor  # [N, L]
+    input_lengths: Tensor  # [N]
+    target_lengths: Tensor  # [N]
+    losses: Tensor  # [N] float32; ∞ where no path fits
+    peaks: Tensor  # [T, N] the largest score of each frame
+    normalisers: Tensor  # [T, N] Σ_k exp(score − peak); empty from log-probabilities
+    gamma: Tensor  # [N, T, L+1]
+    links: Tensor  # [N, L] int32, from each label to the next equal one
+    blank: int
+    options: Options
+
+
+def ctc_cuda_forward(
+    scores: Tensor, targets: CTCTargets, options: Options, *, need_gradient: bool
+) -> tuple[Tensor, CudaSaved]:
+    """The loss, in float32; a sample whose input is bad makes it NaN. Without gradient, γ stays empty.
+
+    Raises:
+        ValueError: for an *earlier* call on the same device, whose bad input has become known.
+    """
+    kernels, gpu, device = _kernels(), cuda_device.gpu, scores.device
+    cuda_device.raise_arrived(device)
+    T, N, K = scores.shape
+    L = targets.labels.shape[1]
+    if K > 1 and scores.stride(2) != 1:
+        scores = scores.contiguous()
+
+    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=device)
+
+    with gpu.guard(device):
+        saved = CudaSaved(
+            scores.detach(),
+            targets.labels,
+            targets.input_lengths,
+            targets.target_lengths,
+            losses=empty(N),
+            peaks=empty(T, N),
+            normalisers=empty(T, N) if options.from_logits else empty(0),
+            gamma=empty(N, T, L + 1) if need_gradient else empty(0),
+            links=empty(N, L, dtype=torch.int32),
+            blank=targets.blank,
+            options=options,
+        )
+        status = empty(N, 2, dtype=torch.int32)
+        scratch = empty(kernels.scratch_words(T, N, L))
+        kernels.launch_forward(
+            **_arguments(saved),
+            need_gamma=need_gradient,
+            status=gpu.argument(status),
+            scratch_memory=gpu.argument(scratch),
+            **gpu.place(device),
+        )
+        cuda_device.watch(status, lambda what, where: kernels.FAULTS[what].format(where=where))
+        loss = reduce_forward(saved.losses, saved.target_lengths, options.reduction, options.zero_infinity)
+    return loss, saved
+
+
+def ctc_cuda_backward(dloss: Tensor, saved: CudaSaved) -> Tensor:
+    """Gradient of :func:`ctc_cuda_forward` by the scores, [T, N, K], in their type.
+
+        dscores[t, n, k] = dlosses[n] · (softmax(scores)[t, n, k] − γ[t, n, k])      from logits
+        dscores[t, n, k] = −dlosses[n] · γ[t, n, k]                                  from log-probabilities
+
+    dlosses is the gradient of each sample's loss. Where no path fits, dscores is NaN in the frames that count, or 0
+    with ``zero_infinity``.
+
+    Raises:
+        ValueError: for bad input in an earlier call on the same device, this one's forward among them.
+    """
+    kernels, gpu, device = _kernels(), cuda_device.gpu, saved.scores.device
+    cuda_device.raise_arrived(device)
+    with gpu.guard(device):
+        dlosses = reduce_backward(dloss, saved.target_lengths, saved.options.reduction)
+        dlosses = dlosses.to(torch.float32).contiguous()
+        dscores = torch.empty(saved.scores.shape, dtype=saved.scores.dtype, device=device)
+        kernels.launch_gradient(
+            **_arguments(saved),
+            zero_infinity=saved.options.zero_infinity,
+            dloss=gpu.argument(dlosses),
+            dscores=gpu.argument(dscores),
+            **gpu.place(device),
+        )
+    return dscores
+
+
+def label_occupancy(saved: CudaSaved) -> Tensor:
+    """γ of each label of the target, [T, N, L], zero beyond the lengths; undefined where no path fits."""
+    return saved.gamma[:, :, 1:].transpose(0, 1)
+
+
+def _arguments(saved: CudaSaved) -> dict[str, object]:
+    """What both launches take."""
+    T, N, K = saved.scores.shape
+    arrays = saved._asdict()
+    blank, from_logits = arrays.pop("blank"), arrays.pop("options").from_logits
+    return {name: cuda_device.gpu.argument(tensor) for name, tensor in arrays.items()} | {
+        "dtype": DTYPES[saved.scores.dtype],
+        "stride_t": saved.scores.stride(0),
+        "stride_n": saved.scores.stride(1),
+        "blank": blank,
+        "from_logits": from_logits,
+        "frames": T,
+        "samples": N,
+        "classes": K,
+        "longest": saved.labels.shape[1],
+    }
+
+
+def _kernels() -> ModuleType:
+    """Imported when first needed: a machine without numba-cuda must be able to import this file."""
+    from minicrnn_kernels import ctc_cuda
+
+    return ctc_cuda
