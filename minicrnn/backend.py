@@ -14,6 +14,8 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
+from minicrnn.threads import kernels_usable
+
 # What the CUDA kernels read; they compute in float32.
 CUDA_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 BACKENDS = ("auto", "torch", "numba")
@@ -21,7 +23,7 @@ BACKENDS = ("auto", "torch", "numba")
 
 def _has_ctc_kernel(scores: Tensor) -> bool:
     if scores.device.type == "cpu":
-        return scores.is_floating_point()
+        return scores.is_floating_point() and kernels_usable()
     return scores.is_cuda and scores.dtype in CUDA_DTYPES and _cuda_kernels_usable()
 
 

@@ -1,31 +1,66 @@
-"""How the CPU kernels are run: one at a time, on as many threads as torch uses."""
+"""How the CPU kernels are run: one at a time, on as many threads as torch uses, and not in a forked process.
 
+Numba is imported here when the first kernel runs: that takes half a second.
+"""
+
+import os
 import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
-import numba
 import torch
-
-from minicrnn_kernels.compiling import compilation_notice
 
 # Each kernel takes all threads; and Numba's fallback threading layer allows no two callers at once.
 _one_at_a_time = threading.Lock()
 _called: set[Hashable] = set()
+_forked = False
+
+
+def kernels_usable() -> bool:
+    """False in a process forked from one that has run kernels: its threads are gone, and OpenMP would end it.
+
+    The workers of a DataLoader are such processes on Linux.
+    """
+    return not _forked
+
+
+def _after_fork() -> None:
+    global _forked, _one_at_a_time
+    _forked = bool(_called)
+    _one_at_a_time = threading.Lock()  # the other process may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def kernel_threads() -> int:
     """``torch.get_num_threads()``, or all that Numba has if those are fewer."""
+    import numba
+
     return min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
 
 
 def run_kernel(kernel: Callable[..., Any], threads: int, variant: Hashable, *arguments: Any) -> Any:
     """Call a kernel. ``variant`` is what it is compiled for anew, as a dtype; a long first call says what it does."""
+    import numba
+
     with _one_at_a_time:
+        if (kernel, variant) not in _called:
+            return _first_call(kernel, threads, variant, *arguments)
         numba.set_num_threads(threads)
-        if (kernel, variant) in _called:
-            return kernel(*arguments)
-        with compilation_notice(f"{kernel.__module__.removeprefix('minicrnn_kernels.')}.{kernel.__name__}"):
-            result = kernel(*arguments)
-        _called.add((kernel, variant))
-        return result
+        return kernel(*arguments)
+
+
+def _first_call(kernel: Callable[..., Any], threads: int, variant: Hashable, *arguments: Any) -> Any:
+    import numba
+
+    from minicrnn_kernels.compiling import compilation_notice
+
+    torch_threads = torch.get_num_threads()
+    numba.set_num_threads(threads)  # starts Numba's threads, and tells OpenMP, which torch shares, how many there are
+    _called.add((kernel, variant))
+    with compilation_notice(f"{kernel.__module__.removeprefix('minicrnn_kernels.')}.{kernel.__name__}"):
+        result = kernel(*arguments)
+    torch.set_num_threads(torch_threads)
+    return result

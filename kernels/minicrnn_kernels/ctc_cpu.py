@@ -30,7 +30,7 @@ from minicrnn_kernels.ctc_cpu_lattice import forward_backward
 from minicrnn_kernels.ctc_cpu_log_space import log_space_likelihood
 from minicrnn_kernels.exponential import exponential
 
-_FRAMES_A_TASK = 16  # where threads share the frames of a sample
+_FRAMES_A_TASK = 16  # what threads share out where they share frames; sums are made by task in any case
 
 
 class Scores(NamedTuple):
@@ -81,32 +81,23 @@ def forward(scores, targets, from_logits, mean, zero_infinity, workers, statisti
         return np.nan
     share_frames = groups < workers
     slots = groups if share_frames else workers
-    tasks = -(-T // _FRAMES_A_TASK) if share_frames else 1
+    tasks = -(-T // _FRAMES_A_TASK)
     y_blank = np.empty((slots, T, LANES))
     y_label = np.empty((slots, T, P))
-    offsets = np.zeros((N, max(1, tasks)))
+    offsets = np.zeros((N, tasks))
     if share_frames:
         for item in prange(N * tasks):
             n, task = item // tasks, item % tasks
-            begin = task * _FRAMES_A_TASK
-            offsets[n, task] = _gather(
-                scores,
-                targets,
-                from_logits,
-                n,
-                begin,
-                begin + _FRAMES_A_TASK,
-                statistics,
-                y_blank[n // LANES],
-                y_label[n // LANES],
-            )
+            slot = n // LANES
+            offsets[n, task] = _gather(scores, targets, from_logits, n, task, statistics, y_blank[slot], y_label[slot])
     for slot in prange(slots):
         alpha = np.empty((T, P))
         for group in range(slot, groups, slots):
             if not share_frames:
-                for n in range(group * LANES, min(N, (group + 1) * LANES)):
-                    offsets[n, 0] = _gather(
-                        scores, targets, from_logits, n, 0, T, statistics, y_blank[slot], y_label[slot]
+                for item in range(group * LANES * tasks, min(N, (group + 1) * LANES) * tasks):
+                    n, task = item // tasks, item % tasks
+                    offsets[n, task] = _gather(
+                        scores, targets, from_logits, n, task, statistics, y_blank[slot], y_label[slot]
                     )
             _run_group(
                 scores, targets, group, offsets, statistics, y_blank[slot], y_label[slot], alpha, gamma[group], losses
@@ -132,10 +123,11 @@ def _in_range(scores, targets):
 
 
 @njit
-def _gather(scores, targets, from_logits, n, begin, end, statistics, y_blank, y_label):
-    """Emissions of frames [begin, end) of sample n into its lane -> what they add to the loss."""
+def _gather(scores, targets, from_logits, n, task, statistics, y_blank, y_label):
+    """Emissions of one task's frames of sample n into its lane -> what they add to the loss."""
+    begin = task * _FRAMES_A_TASK
+    end = min(begin + _FRAMES_A_TASK, targets.input_lengths[n])
     start, lane = n * scores.stride_n, n % LANES
-    end = min(end, targets.input_lengths[n])
     labels = targets.labels[n, : targets.target_lengths[n]]
     powers = np.empty(scores.classes, scores.flat.dtype)
     if from_logits:

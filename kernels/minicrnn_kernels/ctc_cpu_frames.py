@@ -31,9 +31,10 @@ def _powers(row, peak, powers):
 
 @njit(fastmath=REORDERED)
 def _total(row):
-    total = row[0]
-    for k in range(1, row.size):
-        total += row[k]
+    """In float64: beside the peak's 1, float32 would lose what thousands of small terms add up to."""
+    total = 0.0
+    for k in range(row.size):
+        total += np.float64(row[k])
     return total
 
 
@@ -96,10 +97,9 @@ def emissions_of_log_probs(scores, start, stride, begin, end, labels, blank, lan
         if peak == -np.inf:
             peak = row.dtype.type(0)  # nothing is possible in this frame; −∞ − 0 is −∞
         minus_peaks -= peak
-        y_blank[t, lane] = _emission(exponential(row[blank] - peak), row[blank], peak)
+        y_blank[t, lane] = exponential(np.float64(row[blank]) - peak)
         for j in range(labels.size):
-            k = labels[j]
-            y_label[t, j * LANES + lane] = _emission(exponential(row[k] - peak), row[k], peak)
+            y_label[t, j * LANES + lane] = exponential(np.float64(row[labels[j]]) - peak)
     return minus_peaks
 
 

@@ -30,7 +30,7 @@ def log_space_likelihood(scores, start, stride, frames, labels, blank, peaks, no
         for s in range(S):
             alpha[t + 1, s] = y[s] + _reach(alpha[t], s, s - 1, s - 2, _may_skip(labels, s))
     total = _log_add(alpha[frames, S - 1], alpha[frames, S - 2] if S > 1 else -np.inf)
-    if total == -np.inf or gamma.shape[0] == 1:
+    if total == -np.inf or gamma.shape[0] < frames:
         return total
 
     beta, onward = np.full(S, -np.inf), np.full(S, -np.inf)  # beta: with the emission of its frame

@@ -1,0 +1,91 @@
+"""How CPU kernels are compiled and kept."""
+
+import time
+
+import numba
+import numpy as np
+import pytest
+from numba import prange
+
+from minicrnn_kernels import compiling
+from minicrnn_kernels.compiling import cache_folder, compilation_notice, parallel_kernel
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """A folder that stands in for that of the kernels."""
+    for name in ("one.py", "two.py", "on_cuda.py"):
+        (tmp_path / name).write_text(f"# {name}\n", encoding="utf-8")
+    monkeypatch.setattr(compiling, "_FOLDER", tmp_path)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    return tmp_path
+
+
+def test_the_cache_is_new_when_any_file_changes(sources):
+    before = cache_folder()
+    assert before == cache_folder()
+    assert before.parent == sources / "__pycache__"
+    for name in ("one.py", "two.py"):
+        (sources / name).write_text("edited\n", encoding="utf-8")
+        assert cache_folder() != before
+        before = cache_folder()
+    (sources / "on_cuda.py").write_text("edited\n", encoding="utf-8")
+    assert cache_folder() == before
+
+
+def test_the_user_may_say_where_the_cache_is(sources, monkeypatch):
+    usual = cache_folder()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(sources / "elsewhere"))
+    assert cache_folder() == sources / "elsewhere" / usual.name
+
+
+def add_up(x, sums):
+    for n in prange(len(x)):
+        total = 0.0
+        for k in range(x.shape[1]):
+            total += x[n, k]
+        sums[n] = total
+
+
+def test_a_kernel_is_kept_and_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    x, sums = np.arange(12.0).reshape(3, 4), np.zeros(3)
+    first = parallel_kernel(add_up)
+    assert str(tmp_path) == numba.config.CACHE_DIR
+    first(x, sums)
+    assert sums.tolist() == [6, 22, 38]
+    assert sum(first.stats.cache_misses.values()) == 1
+    assert list(cache_folder().rglob("*.nbc"))
+    again = parallel_kernel(add_up)
+    again(x, sums)
+    assert sum(again.stats.cache_hits.values()) == 1
+    assert sum(again.stats.cache_misses.values()) == 0
+
+
+def test_where_other_functions_are_kept_does_not_change_by_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+
+    def refuse(**options):
+        assert str(tmp_path) != numba.config.CACHE_DIR
+        raise OSError("read-only")
+
+    monkeypatch.setattr(numba, "njit", refuse)
+    with pytest.raises(OSError, match="read-only"):
+        parallel_kernel(add_up)
+    assert str(tmp_path) == numba.config.CACHE_DIR
+
+
+def test_a_long_compilation_is_announced_on_stderr(capsys):
+    with compilation_notice("CTC"):
+        assert capsys.readouterr().err == ""
+        time.sleep(1.3)
+    captured = capsys.readouterr()
+    assert captured.err.startswith("compiling the CTC kernel: once")
+    assert captured.out == ""
+
+
+def test_a_short_one_is_not_even_if_it_fails(capsys):
+    with pytest.raises(ValueError, match="wrong"), compilation_notice("CTC"):
+        raise ValueError("wrong")
+    time.sleep(1.2)
+    assert capsys.readouterr().err == ""
