@@ -4,6 +4,7 @@ float32 and float64 scores are read where they are, whatever their strides over 
 classes of a frame are contiguous; others, and float16 and bfloat16, are copied to float32 first.
 """
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,7 +87,7 @@ def ctc_cpu_forward(
         prepare(scores, *targets)
         checked_peaks(scores.detach(), targets.input_lengths, allow_empty_frames=not from_logits)
     if reduction != "none":
-        return torch.tensor(total, dtype=values.dtype), saved
+        return torch.from_numpy(np.array(total, dtype)), saved
     return torch.from_numpy(
         np.where(saved.losses == np.inf, 0, saved.losses) if zero_infinity else saved.losses.copy()
     ), saved
@@ -95,15 +96,40 @@ def ctc_cpu_forward(
 def ctc_cpu_backward(dloss: Tensor, saved: CpuSaved) -> Tensor:
     """Gradient of :func:`ctc_cpu_forward` by the scores, [T, N, K], in float32 or better."""
     dtype = saved.losses.dtype
-    # NumPy asks for huge pages where the system has them, which makes fresh memory four times as fast to write.
-    dscores = np.empty(saved.scores.shape, dtype)
+    dscores = _memory(saved.scores.shape, dtype)
     threads = kernel_threads()
     run_kernel(
         ctc_cpu.backward, threads, dtype,
         *_arguments(saved), saved.options.from_logits, saved.options.zero_infinity, threads, *saved[-4:],
         np.ascontiguousarray(dloss.numpy(), dtype).reshape(-1), dscores,
     )  # fmt: skip
+    _last_gradient[:] = [dscores]
     return torch.from_numpy(dscores)
+
+
+# With many classes the system takes as long to hand out the memory of a gradient, zeroed page by page, as the kernel
+# takes to fill it. So the last one's is kept, and taken again for the next step, if nobody else holds it any more.
+_last_gradient: list[Any] = []
+
+
+def _memory(shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array to write a gradient into; what it holds is arbitrary."""
+    try:
+        last = _last_gradient.pop()  # from here on it is ours: another thread finds none
+    except IndexError:
+        return np.empty(shape, dtype)
+    # A tensor made from an array holds it, for as long as anything shares the tensor's memory.
+    ours_alone = sys.getrefcount(last) == _REFERENCES_OF_OURS
+    return last if ours_alone and last.shape == shape and last.dtype == dtype else np.empty(shape, dtype)
+
+
+def _references() -> int:
+    """What getrefcount says of an object that a local variable alone holds."""
+    only_here = np.empty(0)
+    return sys.getrefcount(only_here)
+
+
+_REFERENCES_OF_OURS = _references()
 
 
 def label_occupancy(saved: CpuSaved) -> Tensor:

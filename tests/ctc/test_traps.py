@@ -442,3 +442,43 @@ def test_in_a_fresh_process(tmp_path, level, what):
     command = [sys.executable, str(script), chosen, what]
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
     assert result.returncode == 0, result.stdout
+
+
+class TestGradientMemory:
+    """The kernel's level writes a gradient into the memory of the last one, once nobody holds that."""
+
+    def gradient(self, seed):
+        x = torch.randn(6, 2, 5, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+        ctc_loss_from_logits(x, torch.tensor([[1, 2], [3, 3]]), (6, 5), (2, 2)).backward()
+        return x.grad
+
+    @pytest.mark.parametrize(
+        "hold", [lambda g: g, lambda g: g[0], lambda g: g.numpy(), lambda g: g.detach().numpy()[1:], lambda g: g.mT]
+    )
+    def test_what_is_held_is_not_written_to(self, hold):
+        held = hold(self.gradient(0))
+        kept = torch.as_tensor(held).clone()
+        for seed in range(1, 4):
+            self.gradient(seed)
+        assert torch.equal(torch.as_tensor(held), kept)
+
+    def test_what_is_given_back_is_used_again(self, level):
+        address = self.gradient(0).data_ptr()
+        blocker = torch.empty(6, 2, 5)  # what malloc would hand out next
+        again = self.gradient(1).data_ptr()
+        assert level == "torch" or again == address, blocker.shape
+
+    def test_threads_do_not_share(self):
+        expected = [self.gradient(seed) for seed in range(4)]
+        results = {}
+
+        def call(seed):
+            for _ in range(50):
+                results[seed] = self.gradient(seed)
+
+        threads = [threading.Thread(target=contextvars.copy_context().run, args=(call, seed)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(torch.equal(results[seed], expected[seed]) for seed in range(4))
