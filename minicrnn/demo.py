@@ -14,7 +14,6 @@ from minicrnn.checkpoint import CheckpointError
 from minicrnn.crnn import CRNN
 from minicrnn.data import RenderedWords
 from minicrnn.evaluation import Evaluation, score
-from minicrnn.plots import plot_reading
 from minicrnn.reader import Reader
 from minicrnn.text import Alphabet
 from minicrnn.training.display import Display
@@ -69,6 +68,8 @@ def run_demo(out: Path, *, steps: int, seed: int, console: Console) -> bool:
 
 def _read_and_tell(result: RunResult, unseen: RenderedWords, console: Console) -> None:
     """Read words never seen, draw one of the readings, and say what to do next."""
+    from minicrnn.plots import plot_reading  # brings matplotlib, which nothing before needs
+
     reader = Reader.load(result.best)
     scores = read_words(reader, unseen)
     _print_readings(scores, console)

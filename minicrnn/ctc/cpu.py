@@ -16,7 +16,7 @@ from minicrnn.ctc.targets import CTCTargets, Lengths, checked_blank, checked_pea
 from minicrnn.threads import kernel_threads, run_kernel
 from minicrnn_kernels import ctc_cpu
 
-_READ_IN_PLACE = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_READ_IN_PLACE: dict[torch.dtype, Any] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 
 class CpuSaved(NamedTuple):

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 from minicrnn.checkpoint import CheckpointError, write_atomically
-from minicrnn.plots import plot_curves
 
 DRAW_EVERY_SECONDS = 30.0  # drawing takes half a second, an epoch of a small folder less
 
@@ -63,6 +60,8 @@ class RunLog:
         self._write()
         self._warn = warn
         self._drawn_at = time.monotonic()
+        from tensorboardX import SummaryWriter  # here and below: what training needs, others should not wait for
+
         self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=from_step + 1 if self.rows else None)
 
     @property
@@ -88,6 +87,8 @@ class RunLog:
             self._draw()
 
     def _draw(self) -> None:
+        from minicrnn.plots import plot_curves
+
         try:
             plot_curves([dataclasses.asdict(row) for row in self.rows], self.picture)
         except (CheckpointError, OSError) as error:

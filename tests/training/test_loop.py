@@ -41,7 +41,7 @@ def test_curves_that_cannot_be_drawn_are_told_once(words, tmp_path, monkeypatch)
     def full(*args):
         raise OSError("no space left")
 
-    monkeypatch.setattr("minicrnn.training.log.plot_curves", full)
+    monkeypatch.setattr("minicrnn.plots.plot_curves", full)
     monkeypatch.setattr("minicrnn.training.log.DRAW_EVERY_SECONDS", -1.0)
     said = io.StringIO()
     assert train(words, tmp_path / "run", **FAST, epochs=2, console=Console(file=said)).finished
