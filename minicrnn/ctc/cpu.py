@@ -4,13 +4,13 @@ float32 and float64 scores are read where they are, whatever their strides over 
 classes of a frame are contiguous; others, and float16 and bfloat16, are copied to float32 first.
 """
 
-import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from minicrnn.ctc import gradient_memory
 from minicrnn.ctc.levels import Options
 from minicrnn.ctc.targets import CTCTargets, Lengths, checked_blank, checked_peaks, frames_that_count, prepare
 from minicrnn.threads import kernel_threads, run_kernel
@@ -96,40 +96,15 @@ def ctc_cpu_forward(
 def ctc_cpu_backward(dloss: Tensor, saved: CpuSaved) -> Tensor:
     """Gradient of :func:`ctc_cpu_forward` by the scores, [T, N, K], in float32 or better."""
     dtype = saved.losses.dtype
-    dscores = _memory(saved.scores.shape, dtype)
+    dscores = gradient_memory.take(saved.scores.shape, dtype)
     threads = kernel_threads()
     run_kernel(
         ctc_cpu.backward, threads, dtype,
         *_arguments(saved), saved.options.from_logits, saved.options.zero_infinity, threads, *saved[-4:],
         np.ascontiguousarray(dloss.numpy(), dtype).reshape(-1), dscores,
     )  # fmt: skip
-    _last_gradient[:] = [dscores]
+    gradient_memory.keep(dscores)
     return torch.from_numpy(dscores)
-
-
-# With many classes the system takes as long to hand out the memory of a gradient, zeroed page by page, as the kernel
-# takes to fill it. So the last one's is kept, and taken again for the next step, if nobody else holds it any more.
-_last_gradient: list[Any] = []
-
-
-def _memory(shape: tuple[int, ...], dtype: Any) -> Any:
-    """An array to write a gradient into; what it holds is arbitrary."""
-    try:
-        last = _last_gradient.pop()  # from here on it is ours: another thread finds none
-    except IndexError:
-        return np.empty(shape, dtype)
-    # A tensor made from an array holds it, for as long as anything shares the tensor's memory.
-    ours_alone = sys.getrefcount(last) == _REFERENCES_OF_OURS
-    return last if ours_alone and last.shape == shape and last.dtype == dtype else np.empty(shape, dtype)
-
-
-def _references() -> int:
-    """What getrefcount says of an object that a local variable alone holds."""
-    only_here = np.empty(0)
-    return sys.getrefcount(only_here)
-
-
-_REFERENCES_OF_OURS = _references()
 
 
 def label_occupancy(saved: CpuSaved) -> Tensor:
