@@ -100,3 +100,9 @@ def gradient(function, x, *arguments, upstream=None, **options):
     if upstream is None:
         upstream = normal(*loss.shape, dtype=loss.dtype)
     return loss.detach(), torch.autograd.grad(loss, x, upstream)[0]
+
+
+def same_bits(results, expected):
+    """Tensors in pairs."""
+    for ours, theirs in zip(results, expected, strict=True):
+        assert torch.equal(ours, theirs)
