@@ -45,22 +45,26 @@ def run_kernel(kernel: Callable[..., Any], threads: int, variant: Hashable, *arg
     """Call a kernel. ``variant`` is what it is compiled for anew, as a dtype; a long first call says what it does."""
     import numba
 
+    if _forked:
+        raise RuntimeError(
+            "compiled kernels cannot run in a process forked from one that has run them; "
+            'start it with "spawn", or use use_backend("torch")'
+        )
     with _one_at_a_time:
-        if (kernel, variant) not in _called:
-            return _first_call(kernel, threads, variant, *arguments)
+        first = (kernel, variant) not in _called
+        torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
         numba.set_num_threads(threads)
-        return kernel(*arguments)
+        try:
+            return _first_call(kernel, variant, *arguments) if first else kernel(*arguments)
+        finally:
+            numba.set_num_threads(numba_threads)
+            if first:  # Numba has started its threads, and told OpenMP, which torch shares with it, how many there are
+                torch.set_num_threads(torch_threads)
 
 
-def _first_call(kernel: Callable[..., Any], threads: int, variant: Hashable, *arguments: Any) -> Any:
-    import numba
-
+def _first_call(kernel: Callable[..., Any], variant: Hashable, *arguments: Any) -> Any:
     from minicrnn_kernels.compiling import compilation_notice
 
-    torch_threads = torch.get_num_threads()
-    numba.set_num_threads(threads)  # starts Numba's threads, and tells OpenMP, which torch shares, how many there are
     _called.add((kernel, variant))
     with compilation_notice(f"{kernel.__module__.removeprefix('minicrnn_kernels.')}.{kernel.__name__}"):
-        result = kernel(*arguments)
-    torch.set_num_threads(torch_threads)
-    return result
+        return kernel(*arguments)

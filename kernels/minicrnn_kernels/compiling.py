@@ -5,7 +5,9 @@ calls. Kernels here call across files, so the cache folder is named after a dige
 are compiled anew.
 """
 
+import contextlib
 import hashlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -30,23 +32,33 @@ _FOLDER = Path(__file__).parent
 _config: Any = numba.config
 
 
-def cache_folder() -> Path:
-    """Where the machine code of this version of the kernels is kept."""
+def cache_folder() -> Path | None:
+    """Where the machine code of this version of the kernels is kept; None if there is no such place.
+
+    The first that can be written to of NUMBA_CACHE_DIR, the package itself, and the user's cache.
+    """
     digest = hashlib.sha256()
     for source in sorted(_FOLDER.glob("*.py")):
         if "cuda" not in source.name:  # CUDA kernels are not kept on disk
             digest.update(source.read_bytes())
-    root = Path(_config.CACHE_DIR) if _config.CACHE_DIR else _FOLDER / "__pycache__"
-    return root / f"kernels-{digest.hexdigest()[:12]}"
+    users = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "minicrnn"
+    for root in filter(None, (_config.CACHE_DIR, _FOLDER / "__pycache__", users)):
+        with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
+            folder = Path(root).expanduser() / f"kernels-{digest.hexdigest()[:12]}"
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+    return None
 
 
 def parallel_kernel(function: Function) -> Function:
     """Compile a function with ``prange`` at its first call, and cache it. Releases the interpreter's lock."""
+    compiler: Any = numba.njit
+    folder = cache_folder()
     # Numba asks for the folder when a function is decorated; other people's functions keep theirs.
-    usual, _config.CACHE_DIR = _config.CACHE_DIR, str(cache_folder())
+    usual, _config.CACHE_DIR = _config.CACHE_DIR, str(folder or "")
     try:
-        compiler: Any = numba.njit
-        return compiler(parallel=_PARALLEL, nogil=True, cache=True)(function)
+        return compiler(parallel=_PARALLEL, nogil=True, cache=folder is not None)(function)
     finally:
         _config.CACHE_DIR = usual
 
@@ -54,7 +66,7 @@ def parallel_kernel(function: Function) -> Function:
 @contextmanager
 def compilation_notice(what: str) -> Iterator[None]:
     """Say on stderr what is being compiled, if the first call of a kernel, made inside, takes more than a second."""
-    text = f"compiling the {what} kernel: once, the machine code is kept on disk"
+    text = f"compiling the {what} kernel: once, if there is a cache folder to keep the machine code in"
     notice = threading.Timer(1.0, print, [text], {"file": sys.stderr})
     notice.daemon = True
     notice.start()

@@ -175,8 +175,10 @@ def backward(scores, targets, from_logits, zero_infinity, workers, statistics, g
     """dscores [T, N, K] = d · (y − γ) or −d · γ: softmax written first, then the target's classes corrected.
 
     d = dloss · weight; dloss: [N], or [1] for a mean or a sum. Zero beyond a sample's frames. Where no path fits NaN,
-    or zero with zero_infinity.
+    or zero with zero_infinity. -> False, and nothing is written, if a label or a length is out of range by now.
     """
+    if not _in_range(scores, targets):
+        return False
     T, N, _ = dscores.shape
     for worker in prange(workers):
         for t in range(worker, T, workers):
@@ -196,6 +198,7 @@ def backward(scores, targets, from_logits, zero_infinity, workers, statistics, g
                     else:
                         row[:] = 0.0
                     _subtract_gamma(d, targets, n, gamma[n // LANES, t], row)
+    return True
 
 
 @njit(fastmath=FUSED)

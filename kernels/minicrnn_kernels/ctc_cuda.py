@@ -17,7 +17,7 @@
 
 - ``ctc_cuda_gradient``: a warp per frame writes softmax − γ.
 - ``ctc_cuda_arithmetic``: a probability is a float32 mantissa with an exponent of its own. No logarithms in the
-  recursion, no underflow at any length, γ good to 1e-6; half-precision scores are read and written as bits.
+  recursion, no underflow at any length, γ good to a few 1e-6; half-precision scores are read and written as bits.
 
 **Bytes, and the floor.** With b bytes a score, forward and gradient move 3·b·T·N·K (read, read again, write) and, for
 each of the T·N·(L+1) cells, 16 of emissions, 8 of γ and 32 of stored states, where those do not fit shared memory.

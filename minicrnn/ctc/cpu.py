@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minicrnn.ctc import gradient_memory
+from minicrnn.ctc.gradient_memory import gradient_array
 from minicrnn.ctc.levels import Options
 from minicrnn.ctc.targets import CTCTargets, Lengths, checked_blank, checked_peaks, frames_that_count, prepare
 from minicrnn.threads import kernel_threads, run_kernel
@@ -28,10 +28,11 @@ class CpuSaved(NamedTuple):
     target_lengths: Tensor  # [N]
     blank: int
     options: Options
-    statistics: ctc_cpu.Statistics
-    gamma: Any  # array as ctc_cpu.gamma_shape
-    losses: Any  # array [N]; ∞ where no path fits
-    weights: Any  # array [N]: of each loss in the reduced one
+    peaks: Tensor  # [N, T] the largest score of each frame; empty from log-probabilities
+    normalisers: Tensor  # [N, T] Σ_k exp(score − peak); empty from log-probabilities
+    gamma: Tensor  # as ctc_cpu.gamma_shape
+    losses: Tensor  # [N]; ∞ where no path fits
+    weights: Tensor  # [N]: of each loss in the reduced one
 
 
 def prepare_cpu(
@@ -67,64 +68,77 @@ def ctc_cpu_forward(
         values = values.contiguous()
     dtype = _READ_IN_PLACE[values.dtype]
     groups, frames, places = ctc_cpu.gamma_shape(T, N, targets.labels.shape[1])
-    of_frames = (N, T if options.from_logits else 0)
+    from_logits, reduction, zero_infinity = options
     saved = CpuSaved(
         values,
         *targets,
         options,
-        ctc_cpu.Statistics(np.empty(of_frames, dtype), np.empty(of_frames, dtype)),
-        gamma=np.empty((groups, frames if need_gradient else 1, places), dtype),
-        losses=np.empty(N, dtype),
-        weights=np.empty(N, dtype),
+        peaks=_empty(dtype, N, T if from_logits else 0),
+        normalisers=_empty(dtype, N, T if from_logits else 0),
+        gamma=_empty(dtype, groups, frames if need_gradient else 1, places),
+        losses=_empty(dtype, N),
+        weights=_empty(dtype, N),
     )
-    from_logits, reduction, zero_infinity = options
     threads = kernel_threads()
+    problem, results = _arguments(saved)
     total = run_kernel(
         ctc_cpu.forward, threads, dtype,
-        *_arguments(saved), from_logits, reduction == "mean", zero_infinity, threads, *saved[-4:],
+        *problem, from_logits, reduction == "mean", zero_infinity, threads, *results,
     )  # fmt: skip
     if total != total:  # NaN: something was wrong, which these put into words
         prepare(scores, *targets)
         checked_peaks(scores.detach(), targets.input_lengths, allow_empty_frames=not from_logits)
     if reduction != "none":
         return torch.from_numpy(np.array(total, dtype)), saved
-    return torch.from_numpy(
-        np.where(saved.losses == np.inf, 0, saved.losses) if zero_infinity else saved.losses.copy()
-    ), saved
+    losses = saved.losses
+    return torch.where(losses == torch.inf, 0.0, losses) if zero_infinity else losses.clone(), saved
 
 
 def ctc_cpu_backward(dloss: Tensor, saved: CpuSaved) -> Tensor:
-    """Gradient of :func:`ctc_cpu_forward` by the scores, [T, N, K], in float32 or better."""
-    dtype = saved.losses.dtype
-    dscores = gradient_memory.take(saved.scores.shape, dtype)
+    """Gradient of :func:`ctc_cpu_forward` by the scores, [T, N, K], in float32 or better.
+
+    Raises:
+        RuntimeError: labels or lengths were changed, behind autograd's back, to what is out of range.
+    """
+    dtype = _READ_IN_PLACE[saved.losses.dtype]
+    dscores = gradient_array(saved.scores.shape, dtype)
     threads = kernel_threads()
-    run_kernel(
+    problem, results = _arguments(saved)
+    in_range = run_kernel(
         ctc_cpu.backward, threads, dtype,
-        *_arguments(saved), saved.options.from_logits, saved.options.zero_infinity, threads, *saved[-4:],
+        *problem, saved.options.from_logits, saved.options.zero_infinity, threads, *results,
         np.ascontiguousarray(dloss.numpy(), dtype).reshape(-1), dscores,
     )  # fmt: skip
-    gradient_memory.keep(dscores)
+    if not in_range:
+        raise RuntimeError("targets or lengths were changed between the loss and its backward pass")
     return torch.from_numpy(dscores)
+
+
+def _empty(dtype: Any, *shape: int) -> Tensor:
+    return torch.from_numpy(np.empty(shape, dtype))
 
 
 def label_occupancy(saved: CpuSaved) -> Tensor:
     """γ of each label of the target, [T, N, L]."""
     T, N, _ = saved.scores.shape
     L = saved.labels.shape[1]
-    by_lane = torch.from_numpy(saved.gamma).unflatten(2, (-1, ctc_cpu.LANES))  # [groups, T, pairs, lanes]
+    by_lane = saved.gamma.unflatten(2, (-1, ctc_cpu.LANES))  # [groups, T, pairs, lanes]
     gamma = by_lane.permute(1, 0, 3, 2).flatten(1, 2)[:, :N, :L]
     inside = torch.arange(L) < saved.target_lengths[:, None]
     return torch.where(frames_that_count(T, saved.input_lengths)[..., None] & inside, gamma, 0.0)
 
 
-def _arguments(saved: CpuSaved) -> tuple[ctc_cpu.Scores, ctc_cpu.Targets]:
-    """Scores and targets as both kernels take them."""
+def _arguments(saved: CpuSaved) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What both kernels take: scores and targets; and statistics, γ, losses and weights."""
     scores = saved.scores.detach()
     T, N, K = scores.shape
+    if K > 1 and scores.stride(2) != 1:  # hooks on saved tensors may hand back other strides
+        scores = scores.contiguous()
     stride_t, stride_n, _ = scores.stride()
     extent = (T - 1) * stride_t + (N - 1) * stride_n + K if scores.numel() else 0
-    labels, input_lengths, target_lengths = saved[1:4]
+    labels, input_lengths, target_lengths = (tensor.contiguous().numpy() for tensor in saved[1:4])
+    peaks, normalisers, *others = (tensor.contiguous().numpy() for tensor in saved[-5:])
     return (
         ctc_cpu.Scores(scores.as_strided((extent,), (1,)).numpy(), stride_t, stride_n, T, K),
-        ctc_cpu.Targets(labels.numpy(), input_lengths.numpy(), target_lengths.numpy(), saved.blank),
-    )
+        ctc_cpu.Targets(labels, input_lengths, target_lengths, saved.blank),
+    ), (ctc_cpu.Statistics(peaks, normalisers), *others)

@@ -16,7 +16,7 @@ scores: [T, N, K]   labels: [N, L]   losses: [N]   γ: [N, T, L+1], the blank fi
 """
 
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,7 +54,6 @@ def ctc_cuda_forward(
         ValueError: for an *earlier* call on the same device, whose bad input has become known.
     """
     kernels, gpu, device = _kernels(), cuda_device.gpu, scores.device
-    cuda_device.raise_arrived(device)
     T, N, K = scores.shape
     L = targets.labels.shape[1]
     if K > 1 and scores.stride(2) != 1:
@@ -64,6 +63,7 @@ def ctc_cuda_forward(
         return torch.empty(shape, dtype=dtype, device=device)
 
     with gpu.guard(device):
+        cuda_device.raise_arrived(device)
         saved = CudaSaved(
             scores.detach(),
             targets.labels,
@@ -104,8 +104,9 @@ def ctc_cuda_backward(dloss: Tensor, saved: CudaSaved) -> Tensor:
         ValueError: for bad input in an earlier call on the same device, this one's forward among them.
     """
     kernels, gpu, device = _kernels(), cuda_device.gpu, saved.scores.device
-    cuda_device.raise_arrived(device)
     with gpu.guard(device):
+        cuda_device.raise_arrived(device)
+        saved = _as_launched(saved)
         dlosses = reduce_backward(dloss, saved.target_lengths, saved.options.reduction)
         dlosses = dlosses.to(torch.float32).contiguous()
         dscores = torch.empty(saved.scores.shape, dtype=saved.scores.dtype, device=device)
@@ -122,6 +123,15 @@ def ctc_cuda_backward(dloss: Tensor, saved: CudaSaved) -> Tensor:
 def label_occupancy(saved: CudaSaved) -> Tensor:
     """γ of each label of the target, [T, N, L], zero beyond the lengths; undefined where no path fits."""
     return saved.gamma[:, :, 1:].transpose(0, 1)
+
+
+def _as_launched(saved: CudaSaved) -> CudaSaved:
+    """Hooks on saved tensors may hand them back with other strides; kernels get addresses."""
+    scores = saved.scores if saved.scores.stride(2) == 1 else saved.scores.contiguous()
+    others: dict[str, Any] = {
+        name: value.contiguous() for name, value in saved._asdict().items() if isinstance(value, Tensor)
+    }
+    return saved._replace(**(others | {"scores": scores}))
 
 
 def _arguments(saved: CudaSaved) -> dict[str, object]:

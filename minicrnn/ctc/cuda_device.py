@@ -121,7 +121,8 @@ def raise_pending_errors(device: torch.device | str | int | None = None) -> None
 def _raise_first_bad(device: torch.device, *, wait: bool) -> None:
     with _lock:
         calls = _pending.pop(device, [])
-        _pending[device] = still = []
+    still = []
+    try:
         for i, call in enumerate(calls):
             if wait:
                 call.status.wait()
@@ -134,3 +135,6 @@ def _raise_first_bad(device: torch.device, *, wait: bool) -> None:
                 n = int(bad[0])
                 what, where = call.status.values[n].tolist()
                 raise ValueError(f"sample {n}: {call.explain(what, where)} (in an earlier CTC loss on {device})")
+    finally:
+        with _lock:  # not held while waiting; others may have added calls
+            _pending[device] = still + _pending.get(device, [])

@@ -66,7 +66,9 @@ def _upload(tensors: dict[str, Tensor], device: torch.device) -> dict[str, Tenso
     """Integers from the host, in one copy."""
     if not tensors:
         return {}
-    if cuda_device.gpu.capturing():
+    with cuda_device.gpu.guard(device):
+        capturing = cuda_device.gpu.capturing()
+    if capturing:
         raise RuntimeError(
             f"{', '.join(tensors)} must be CUDA tensors while a CUDA graph is captured: "
             "from the host, every replay would get the numbers of the capture"

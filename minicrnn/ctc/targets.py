@@ -68,6 +68,8 @@ def prepare(
 
 def batched_scores(scores: Tensor) -> Tensor:
     """[T, N, K] from [T, N, K] or [T, K]."""
+    if not isinstance(scores, Tensor):
+        raise TypeError(f"CTC scores must be a tensor, not {type(scores).__name__}")
     if not scores.is_floating_point():
         raise TypeError(f"CTC scores must be floating point, not {scores.dtype}")
     if scores.dim() not in (2, 3):
@@ -95,7 +97,7 @@ def checked_lengths(name: str, lengths: Lengths, N: int, limit: int) -> IntArray
             raise TypeError(f"{name} must be integers, got {items}")
         values = np.array([index(item) for item in items], np.int64)
     if len(values) != N:
-        raise ValueError(f"{name} holds {len(values)} lengths for a batch of {N}")
+        raise ValueError(f"{name} holds {len(values)} lengths for a batch of {N}; scores are [T, N, K]")
     if N > 0 and (values.min() < 0 or values.max() > limit):
         n = int(((values < 0) | (values > limit)).argmax())
         raise ValueError(f"sample {n}: {name} is {values[n]}, it must be in [0, {limit}]")
@@ -144,7 +146,9 @@ def frames_needed(targets: CTCTargets) -> Tensor:
 
 
 def require_integers(name: str, tensor: Tensor) -> None:
-    """Refuse a tensor of another type, with a TypeError."""
+    """Refuse anything but a tensor of integers, with a TypeError."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, not {type(tensor).__name__}")
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} must be integers, not {tensor.dtype}")
 

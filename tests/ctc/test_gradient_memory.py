@@ -2,6 +2,7 @@
 
 import contextvars
 import threading
+import weakref
 
 import pytest
 import torch
@@ -40,6 +41,28 @@ def test_what_is_given_back_is_used_again(level):
     blocker = torch.empty(6, 2, 5)  # what malloc would hand out next
     again = gradient(1).data_ptr()
     assert level == "torch" or again == address, blocker.shape
+
+
+def test_a_shorter_batch_takes_part_of_it(level):
+    address = gradient(0).data_ptr()
+    x = torch.randn(3, 2, 5, requires_grad=True)
+    ctc_loss_from_logits(x, torch.tensor([[1, 2], [3, 4]]), (3, 3), (2, 2)).backward()
+    assert level == "torch" or x.grad.data_ptr() == address
+    assert x.grad.shape == (3, 2, 5)
+    torch.testing.assert_close(x.grad.sum(2), torch.zeros(3, 2), atol=1e-6, rtol=0)
+
+
+def test_a_loss_that_is_kept_does_not_keep_the_work():
+    """What the backward pass needed goes with it, though the loss stays."""
+    x = torch.randn(6, 2, 5, requires_grad=True)
+    loss = ctc_loss_from_logits(x, torch.tensor([[1, 2], [3, 3]]), (6, 5), (2, 2))
+    held = [weakref.ref(tensor.untyped_storage()) for tensor in loss.grad_fn.saved_tensors if tensor is not x]
+    assert held
+    loss.backward()
+    kept = [value for value in loss.grad_fn.others if hasattr(value, "__array__")]
+    assert kept == []
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        _ = loss.grad_fn.saved_tensors
 
 
 def test_threads_do_not_share():

@@ -196,12 +196,16 @@ class TestAutograd:
         for upstream in (torch.tensor(0.7).double().expand(2), torch.full((2, 3), 0.7).double()[:, 1]):
             assert torch.equal(torch.autograd.grad(losses, self.x, upstream, retain_graph=True)[0], expected)
 
-    def test_a_second_derivative_is_refused(self):
-        losses = self.losses()
-        upstream = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    @pytest.mark.parametrize("function", [ctc_loss, ctc_loss_from_logits])
+    @pytest.mark.parametrize("variable", [True, False])
+    def test_a_second_derivative_is_refused(self, function, variable):
+        """Also where the gradient of the loss is a constant, as in a penalty on the gradient."""
+        losses = self.losses(function)
+        upstream = torch.ones(2, dtype=torch.float64, requires_grad=variable)
         (dx,) = torch.autograd.grad(losses, self.x, upstream, create_graph=True)
-        with pytest.raises(RuntimeError, match="once_differentiable"):
-            dx.sum().backward()
+        assert dx.requires_grad
+        with pytest.raises(RuntimeError, match="once differentiable"):
+            (losses.sum() + dx.pow(2).sum()).backward()
 
     def test_inputs_are_not_written_to(self):
         x, targets = normal(5, 2, 3), self.arguments[0].clone()

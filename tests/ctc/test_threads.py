@@ -1,6 +1,7 @@
 """The CTC loss among threads and processes: the same bits with any number of threads, in several callers, in a fork."""
 
 import contextvars
+import os
 import subprocess
 import sys
 import threading
@@ -123,3 +124,27 @@ def test_in_a_fresh_process(tmp_path, level, what):
     command = [sys.executable, str(script), chosen, what]
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
     assert result.returncode == 0, result.stdout
+
+
+FOUR_CALLERS = """
+import threading
+import torch
+import minicrnn as mc
+
+def call():
+    for _ in range(50):
+        mc.ctc_loss_from_logits(torch.zeros(20, 8, 5), torch.ones(8, 2, dtype=torch.int64), [20] * 8, [2] * 8)
+
+callers = [threading.Thread(target=call) for _ in range(4)]
+[caller.start() for caller in callers]
+[caller.join() for caller in callers]
+"""
+
+
+def test_callers_take_turns_where_numba_needs_it(level):
+    """Its own threading layer, taken where there is no OpenMP, ends the process that calls it twice at a time."""
+    if level == "torch":
+        pytest.skip("has no threads of its own")
+    layer = {**os.environ, "NUMBA_THREADING_LAYER": "workqueue"}
+    result = subprocess.run([sys.executable, "-c", FOUR_CALLERS], env=layer, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

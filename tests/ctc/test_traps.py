@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.checkpoint import checkpoint
 
-from minicrnn.ctc import CTCLoss, ctc_loss, ctc_loss_from_logits
+from minicrnn.ctc import CTCLoss, ctc_loss, ctc_loss_from_logits, posteriors
 from tests.ctc.problems import INTEGERS, gradient, normal, same_bits
 
 functions = pytest.mark.parametrize("function", [ctc_loss, ctc_loss_from_logits])
@@ -124,6 +124,8 @@ class TestBadInput:
         self.refused(function, "input_lengths holds 6 lengths for a batch of 7", frames=FRAMES[:6])
         self.refused(function, "target_lengths holds 8 lengths for a batch of 7", lengths=(*LENGTHS, 1))
         self.refused(function, "targets hold 6 rows for a batch of 7", targets=TARGETS[:6])
+        as_tensors = {"frames": torch.tensor(FRAMES), "lengths": torch.tensor(LENGTHS)}  # what a kernel reads in place
+        self.refused(function, "targets hold 6 rows for a batch of 7", targets=TARGETS[:6], **as_tensors)
         self.refused(function, "sample 6: targets hold 14 labels, target_len", targets=torch.ones(14, dtype=torch.long))
 
     @functions
@@ -314,3 +316,44 @@ class TestSurroundings:
             for parameter in linear.parameters():
                 parameter -= 0.1 * parameter.grad
         assert loss(linear(scores()), TARGETS, FRAMES, LENGTHS) < before.detach()
+
+    @functions
+    def test_hooks_that_save_tensors_in_other_strides(self, function):
+        x, upstream = scores().requires_grad_(), normal(N, dtype=torch.float32)
+        expected = torch.autograd.grad(function(x, TARGETS, FRAMES, LENGTHS, reduction="none"), x, upstream)
+
+        def turned(tensor):
+            return tensor.transpose(0, -1).contiguous() if tensor.dim() else tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(turned, lambda t: t.transpose(0, -1) if t.dim() else t):
+            losses = function(x, TARGETS, FRAMES, LENGTHS, reduction="none")
+        same_bits(torch.autograd.grad(losses, x, upstream), expected)
+
+    @functions
+    def test_labels_changed_behind_autograd_do_not_crash(self, function, level):
+        if level == "torch":
+            pytest.skip("torch's own indexing checks")
+        targets, x = TARGETS.clone(), scores().requires_grad_()
+        loss = function(x, targets, torch.tensor(FRAMES), torch.tensor(LENGTHS))
+        targets.numpy()[:] = 10**9
+        with pytest.raises(RuntimeError, match="targets or lengths were changed"):
+            loss.backward()
+
+
+def test_the_terms_of_a_softmax_add_up_beside_a_peak(level):
+    """20,000 terms of 1e-8 beside a 1: float32 adds none of them. The vectorised level adds in torch's order."""
+    x = torch.full((1, 1, 20001), math.log(1e-8))
+    x[0, 0, 7] = 0
+    loss = ctc_loss_from_logits(x, torch.tensor([[7]]), [1], [1])
+    assert loss.item() == pytest.approx(math.log1p(2e-4), abs=1e-8 if level == "numba" else 2e-6)
+
+
+def test_occupancy_is_zero_beyond_the_lengths():
+    """Two sizes in turn, so that fresh memory holds numbers of before."""
+    for frames, lengths in (((9, 9), (3, 3)), ((9, 4), (3, 1)), ((5, 2), (1, 0))):
+        x = normal(9, 2, 5).log_softmax(2)
+        gamma = posteriors(x, torch.tensor([[1, 2, 3], [4, 1, 2]]), frames, lengths, per_label=True)
+        for n in range(2):
+            assert not gamma[frames[n] :, n].any()
+            assert not gamma[:, n, lengths[n] :].any()
+            assert (gamma[: frames[n], n].sum(1) <= 1 + 1e-12).all()
