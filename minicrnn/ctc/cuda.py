@@ -28,6 +28,9 @@ from minicrnn.ctc.targets import CTCTargets
 
 DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
+# What the kernels index without strides.
+_ADDRESSED = ("labels", "input_lengths", "target_lengths", "losses", "peaks", "normalisers", "gamma", "links")
+
 
 class CudaSaved(NamedTuple):
     """What the backward pass needs. All tensors are on the device."""
