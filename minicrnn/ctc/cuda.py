@@ -131,10 +131,8 @@ def label_occupancy(saved: CudaSaved) -> Tensor:
 def _as_launched(saved: CudaSaved) -> CudaSaved:
     """Hooks on saved tensors may hand them back with other strides; kernels get addresses."""
     scores = saved.scores if saved.scores.stride(2) == 1 else saved.scores.contiguous()
-    others: dict[str, Any] = {
-        name: value.contiguous() for name, value in saved._asdict().items() if isinstance(value, Tensor)
-    }
-    return saved._replace(**(others | {"scores": scores}))
+    dense: dict[str, Any] = {name: getattr(saved, name).contiguous() for name in _ADDRESSED}
+    return saved._replace(scores=scores, **dense)
 
 
 def _arguments(saved: CudaSaved) -> dict[str, object]:
