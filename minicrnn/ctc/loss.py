@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from minicrnn.autograd import once_differentiable
 from minicrnn.ctc.levels import Level, Options, level_for
 from minicrnn.ctc.reduction import REDUCTIONS
 from minicrnn.ctc.targets import CTCTargets, Lengths, batched_scores
@@ -39,31 +40,12 @@ class _CTC(torch.autograd.Function):
         return loss
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, dloss: Tensor) -> tuple[Tensor | None, ...]:
         tensors = iter(ctx.saved_tensors)
         saved = ctx.saved_type(*(next(tensors) if value is None else value for value in ctx.others))
-        with torch.no_grad():
-            # In float32 or better; autograd itself casts it to the type of the scores.
-            dscores = ctx.level.backward(dloss.detach(), saved)
-        if torch.is_grad_enabled():  # somebody will differentiate the gradient
-            dscores = _OnceOnly.apply(dscores, torch.zeros((), requires_grad=True))
-        return dscores, None, None, None
-
-
-class _OnceOnly(torch.autograd.Function):
-    """A gradient that raises when it is differentiated.
-
-    torch's ``once_differentiable`` does so only if the gradient of the loss is a variable itself; otherwise a penalty
-    on the gradient would be without effect, and nobody would know.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor, variable: Tensor) -> Tensor:
-        return gradient
-
-    @staticmethod
-    def backward(ctx: Any, dgradient: Tensor) -> tuple[Tensor | None, ...]:
-        raise RuntimeError("the CTC loss is once differentiable: a function of its gradient has no derivative here")
+        # In float32 or better; autograd itself casts it to the type of the scores.
+        return ctx.level.backward(dloss, saved), None, None, None
 
 
 def _loss(

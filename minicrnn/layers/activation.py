@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Num, Shaped
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from minicrnn.autograd import once_differentiable
 
 
 class ReLUSaved(NamedTuple):

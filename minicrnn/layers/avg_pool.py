@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from minicrnn.autograd import once_differentiable
 from minicrnn.layers.pool_windows import (
     PoolWindows,
     empty_like_image,

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from minicrnn.autograd import once_differentiable
 from minicrnn.layers.autocast import match_autocast
 from minicrnn.layers.padding import PADDING_MODES, Pads
 from minicrnn.layers.sizes import Size2d, size_pair

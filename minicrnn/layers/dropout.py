@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from minicrnn.autograd import once_differentiable
 from minicrnn.layers.activation import refuse_inplace_on_leaf
 
 

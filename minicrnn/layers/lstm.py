@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
+from minicrnn.autograd import once_differentiable
 from minicrnn.layers.autocast import autocast_is_on, match_autocast
 from minicrnn.layers.dropout import Dropout
 from minicrnn.layers.lstm_sequence import LSTMSaved, Rows, Weights, lstm_backward, lstm_forward

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from minicrnn.autograd import once_differentiable
 
 
 def map_to_sequence_forward(x: Shaped[Tensor, "*N C 1 W"]) -> Shaped[Tensor, "W *N C"]:

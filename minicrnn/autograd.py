@@ -1,0 +1,48 @@
+"""Backward passes that are derived by hand, and so have no derivative themselves.
+
+Who asks for one, as a penalty on the gradient does, gets an error. torch's own ``once_differentiable`` raises only if
+the gradient of the output is a variable itself; otherwise it hands out a gradient without a graph, the penalty is
+without effect, and nobody knows.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Gradients = Tensor | None | tuple[Tensor | None, ...]
+
+
+def once_differentiable(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
+    """Decorate the ``backward`` of an ``autograd.Function``: its gradients raise when they are differentiated.
+
+    Raises:
+        RuntimeError: in the backward pass of a function of the gradients, made with ``create_graph=True``.
+    """
+
+    @functools.wraps(backward)
+    def run(ctx: Any, *gradients: Tensor | None) -> Gradients:
+        with torch.no_grad():
+            results = backward(ctx, *(None if gradient is None else gradient.detach() for gradient in gradients))
+        if not torch.is_grad_enabled():
+            return results
+        variable = torch.zeros((), requires_grad=True)  # so that the results are part of a graph
+        if not isinstance(results, tuple):
+            results = (results,)
+        return tuple(None if result is None else _OnceOnly.apply(result, variable) for result in results)
+
+    return run
+
+
+class _OnceOnly(torch.autograd.Function):
+    """A gradient that raises when it is differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, variable: Tensor) -> Tensor:
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx: Any, dgradient: Tensor) -> tuple[Tensor | None, ...]:
+        raise RuntimeError("this layer is once differentiable: a function of its gradient has no derivative here")
