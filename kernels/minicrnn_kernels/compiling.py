@@ -1,13 +1,14 @@
 """How CPU kernels are compiled: at their first call, once; the machine code is kept on disk.
 
 Numba notices that a cached function is stale by the date of the one file that holds it, not of the functions it
-calls. Kernels here call across files, so the cache folder is named after a digest of all of them: edit any, and all
-are compiled anew.
+calls. Kernels here call across files, so the cache folder is named after a digest of a kernel's own file and of all
+that it imports here: edit one of these, and it is compiled anew.
 """
 
 import contextlib
 import hashlib
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -28,19 +29,36 @@ _PARALLEL = {"prange": True} | dict.fromkeys(
     ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
 )
 
+# "from minicrnn_kernels.x import y" and "from minicrnn_kernels import x, y": reading the syntax would take too long.
+_IMPORT = re.compile(r"^from minicrnn_kernels(?:\.(\w+))? import (.*)$", re.MULTILINE)
+
 _FOLDER = Path(__file__).parent
 _config: Any = numba.config
 
 
-def cache_folder() -> Path | None:
-    """Where the machine code of this version of the kernels is kept; None if there is no such place.
+def _sources(module: str) -> dict[str, bytes]:
+    """The text of a module of this package and of all modules of it that it imports, by name."""
+    found: dict[str, bytes] = {}
+    wanted = [module]
+    while wanted:
+        name = wanted.pop()
+        file = _FOLDER / f"{name}.py"
+        if name in found or not file.exists():
+            continue
+        found[name] = file.read_bytes()
+        for inside, names in _IMPORT.findall(found[name].decode()):
+            wanted += [inside] if inside else re.findall(r"\w+", names)
+    return found
+
+
+def cache_folder(module: str) -> Path | None:
+    """Where the machine code of the kernels of a module is kept; None if there is no such place.
 
     The first that can be written to of NUMBA_CACHE_DIR, the package itself, and the user's cache.
     """
     digest = hashlib.sha256()
-    for source in sorted(_FOLDER.glob("*.py")):
-        if "cuda" not in source.name:  # CUDA kernels are not kept on disk
-            digest.update(source.read_bytes())
+    for _, source in sorted(_sources(module).items()):
+        digest.update(source)
     users = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "minicrnn"
     for root in filter(None, (_config.CACHE_DIR, _FOLDER / "__pycache__", users)):
         with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: there is no home
@@ -54,7 +72,7 @@ def cache_folder() -> Path | None:
 def parallel_kernel(function: Function) -> Function:
     """Compile a function with ``prange`` at its first call, and cache it. Releases the interpreter's lock."""
     compiler: Any = numba.njit
-    folder = cache_folder()
+    folder = cache_folder(function.__module__.rpartition(".")[2])
     # Numba asks for the folder when a function is decorated; other people's functions keep theirs.
     usual, _config.CACHE_DIR = _config.CACHE_DIR, str(folder or "")
     try:

@@ -10,33 +10,40 @@ from numba import prange
 from minicrnn_kernels import compiling
 from minicrnn_kernels.compiling import cache_folder, compilation_notice, parallel_kernel
 
+IMPORTS = {
+    "one": "from minicrnn_kernels.two import loop\n",
+    "two": "from minicrnn_kernels import three\nfrom numba import prange\n",
+    "three": "from minicrnn_kernels.one import back\n",
+    "four": "",
+}
+
 
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
     """A folder that stands in for that of the kernels."""
-    for name in ("one.py", "two.py", "on_cuda.py"):
-        (tmp_path / name).write_text(f"# {name}\n", encoding="utf-8")
+    for name, text in IMPORTS.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.setattr(compiling, "_FOLDER", tmp_path)
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     return tmp_path
 
 
-def test_the_cache_is_new_when_any_file_changes(sources):
-    before = cache_folder()
-    assert before == cache_folder()
+def test_the_cache_is_new_when_a_file_changes_that_the_kernel_is_made_of(sources):
+    before = cache_folder("one")
+    assert before == cache_folder("one")
     assert before.parent == sources / "__pycache__"
-    for name in ("one.py", "two.py"):
-        (sources / name).write_text("edited\n", encoding="utf-8")
-        assert cache_folder() != before
-        before = cache_folder()
-    (sources / "on_cuda.py").write_text("edited\n", encoding="utf-8")
-    assert cache_folder() == before
+    for name in ("one", "two", "three"):
+        (sources / f"{name}.py").write_text(IMPORTS[name] + "# edited\n", encoding="utf-8")
+        assert cache_folder("one") != before
+        before = cache_folder("one")
+    (sources / "four.py").write_text("# edited\n", encoding="utf-8")
+    assert cache_folder("one") == before
 
 
 def test_the_user_may_say_where_the_cache_is(sources, monkeypatch):
-    usual = cache_folder()
+    usual = cache_folder("one")
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(sources / "elsewhere"))
-    assert cache_folder() == sources / "elsewhere" / usual.name
+    assert cache_folder("one") == sources / "elsewhere" / usual.name
 
 
 def add_up(x, sums):
@@ -55,7 +62,7 @@ def test_a_kernel_is_kept_and_read_again(tmp_path, monkeypatch):
     first(x, sums)
     assert sums.tolist() == [6, 22, 38]
     assert sum(first.stats.cache_misses.values()) == 1
-    assert list(cache_folder().rglob("*.nbc"))
+    assert list(cache_folder(add_up.__module__).rglob("*.nbc"))
     again = parallel_kernel(add_up)
     again(x, sums)
     assert sum(again.stats.cache_hits.values()) == 1
