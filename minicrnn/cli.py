@@ -134,7 +134,7 @@ def train_command(
         int | None, typer.Option(help=f"Processes that prepare batches. Default: {DEFAULT.workers}.")
     ] = None,
     device: Annotated[str | None, typer.Option(help=f"auto, cpu, cuda, cuda:1, … Default: {DEFAULT.device}.")] = None,
-    amp: Annotated[bool | None, typer.Option("--amp/--no-amp", help="bfloat16 where it is safe. Default: no.")] = None,
+    amp: Annotated[bool | None, typer.Option("--amp/--no-amp", help="bfloat16, if in hardware. Default: no.")] = None,
     max_bad_share: Annotated[
         float | None,
         typer.Option(min=0, max=1, help=f"Share of samples that may be unusable. Default: {DEFAULT.max_bad_share}."),

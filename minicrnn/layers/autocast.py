@@ -24,3 +24,15 @@ def match_autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
         return tensors
     dtype = torch.get_autocast_dtype(device.type)
     return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 in hardware. A CPU that does not takes a hundred times as long.
+
+    >>> has_bfloat16(torch.device("meta"))
+    True
+    """
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # an older torch does not know
+        return True
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))

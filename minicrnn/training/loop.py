@@ -18,6 +18,7 @@ from minicrnn.crnn import CRNN
 from minicrnn.ctc import ctc_loss_from_logits
 from minicrnn.data import Batch, Item, WidthBatchSampler, collate
 from minicrnn.evaluation import Evaluation, score
+from minicrnn.layers.autocast import has_bfloat16
 from minicrnn.reader import Reader, Reading, choose_device
 from minicrnn.text import Alphabet
 from minicrnn.training.display import Display
@@ -71,6 +72,9 @@ class Trainer:
     ) -> None:
         self.options, self.folder, self.display, self.identity = options, folder, display, identity
         self.device = choose_device(options.device)
+        self.amp = options.amp and has_bfloat16(self.device)
+        if options.amp and not self.amp:
+            display.say("amp: this CPU has no instructions for bfloat16, and float32, which it has, is used instead")
         self.model = model.to(self.device)
         self.alphabet = alphabet
         self.train_set, self.val_set = train_set, val_set
@@ -201,7 +205,7 @@ class Trainer:
         return loss.item(), norm.item()
 
     def _logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.amp):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp):
             logits, lengths = self.model(batch.images, batch.widths)
         return logits.float(), lengths
 

@@ -37,7 +37,7 @@ class TrainOptions:
         seed: of weights, split, order and augmentation.
         workers: processes that prepare batches; 0 prepares them in the training process.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
-        amp: bfloat16 for convolutions, LSTMs and linear layers.
+        amp: bfloat16 for convolutions, LSTMs and linear layers, where the device has it in hardware.
         max_bad_share: the share of samples, 0 to 1, that may be unusable before the run stops.
 
     Raises:

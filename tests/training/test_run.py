@@ -1,9 +1,11 @@
 """Whole runs on a dozen rendered words: learning, records, and what they do not depend on."""
 
 import csv
+import io
 
 import pytest
 import torch
+from rich.console import Console
 
 import minicrnn
 from minicrnn.checkpoint import CheckpointError
@@ -85,10 +87,21 @@ def test_mixed_precision_learns_too(words, tmp_path, monkeypatch):
         return y
 
     monkeypatch.setattr(Conv2d, "forward", forward)
+    monkeypatch.setattr("minicrnn.training.loop.has_bfloat16", lambda device: True)
     result = train(words, tmp_path / "run", **FAST, epochs=3, amp=True)
     assert types == {torch.bfloat16}
     assert result.rows[-1].train_loss < result.rows[0].train_loss
     assert weights(tmp_path / "run")["features.conv1.weight"].dtype == torch.float32
+
+
+def test_mixed_precision_on_a_cpu_that_would_be_slower_with_it(words, tmp_path, monkeypatch):
+    monkeypatch.setattr("minicrnn.training.loop.has_bfloat16", lambda device: False)
+    console = Console(file=io.StringIO(), width=200)
+    train(words, tmp_path / "amp", **FAST, epochs=1, amp=True, console=console)
+    assert "no instructions for bfloat16" in console.file.getvalue()
+    train(words, tmp_path / "plain", **FAST, epochs=1)
+    one, other = weights(tmp_path / "amp"), weights(tmp_path / "plain")
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_an_out_folder_that_cannot_be_made(words, tmp_path):
