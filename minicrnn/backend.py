@@ -27,6 +27,20 @@ def _has_ctc_kernel(scores: Tensor) -> bool:
     return scores.is_cuda and scores.dtype in CUDA_DTYPES and _cuda_kernels_usable()
 
 
+def _has_cpu_kernel(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) and kernels_usable()
+
+
+def _has_batch_norm_kernel(images: Tensor) -> bool:
+    """Images that are not channels last would have to be converted, which takes longer; it is done if asked for."""
+    asked = _forced.get() == "numba"
+    return _has_cpu_kernel(images) and (asked or images.dim() != 4 or images.permute(0, 2, 3, 1).is_contiguous())
+
+
+def _always(tensor: Tensor) -> bool:
+    return True
+
+
 @functools.cache
 def _cuda_kernels_usable() -> bool:
     """Asked once, so that the warning comes once."""
@@ -40,7 +54,12 @@ def _cuda_kernels_usable() -> bool:
 
 
 _IMPLEMENTATIONS: dict[str, dict[str, Callable[[Tensor], bool]]] = {
+    "batch_norm": {"numba": _has_batch_norm_kernel, "torch": _always},
+    "conv2d": {"numba": _has_cpu_kernel, "torch": _always},
     "ctc_loss": {"numba": _has_ctc_kernel, "torch": Tensor.is_floating_point},
+    "max_pool2d": {"numba": _has_cpu_kernel, "torch": _always},
+    "relu": {"numba": _has_cpu_kernel, "torch": _always},
+    "lstm": {"numba": _has_cpu_kernel, "torch": Tensor.is_floating_point},
 }
 
 # A context variable, not a global: a thread or an asyncio task that pins a level does not disturb the others.

@@ -25,6 +25,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from minicrnn.initialisation import initialise
 from minicrnn.layers import MapToSequence
+from minicrnn.layers.fusion import groups
 from minicrnn.layers.geometry import channels_read, kind_of, walk, window_of, windows_of
 from minicrnn.presets import PRESETS, build_features, build_recurrent
 from minicrnn.shapes import Window, frames_for_width, min_width_for
@@ -179,19 +180,18 @@ class CRNN(nn.Module):
 
     def _extract(self, x: Tensor, widths: list[int]) -> tuple[Tensor, list[int]]:
         """Run the feature stack. Returns the features and each image's own width in them."""
-        for path, layer in walk(self.features):
-            window = window_of(layer, axis=1, path=path)
-            if window is None:  # works on each position alone
-                x = layer(x)
-                continue
-            # A max pool that looks beyond the edge pads with −∞, everything else with zeros.
-            padded = any(window.pads) or window.ceil_mode
-            padded_max = padded and kind_of(layer) == "MaxPool2d"
-            if window.kernel_size > 1 or padded:
-                x = _set_beyond(x, widths, -torch.inf if padded_max else 0.0)
-            x = layer(x)
-            widths = [window.output_size(w) for w in widths]
-            if padded_max:  # a window beyond the edge gives −∞, which would make a BatchNorm's means NaN
+        for group in groups(self.features, x):
+            found = [(kind_of(layer), window_of(layer, axis=1, path=path)) for path, layer in group.layers]
+            windows = [(kind, window) for kind, window in found if window is not None]
+            # Only the first of a group may need values beyond the edge. A max pool that looks there pads with −∞,
+            # everything else with zeros; an unpadded pool never looks beyond an image's own width.
+            padded = [kind for kind, window in windows if any(window.pads) or window.ceil_mode]
+            if padded or any(kind == "Conv2d" and window.kernel_size > 1 for kind, window in windows):
+                x = _set_beyond(x, widths, -torch.inf if padded == ["MaxPool2d"] else 0.0)
+            x = group.run(x)
+            for _, window in windows:
+                widths = [window.output_size(w) for w in widths]
+            if padded == ["MaxPool2d"]:  # a window beyond the edge gives −∞, which would make a BatchNorm's means NaN
                 x = _set_beyond(x, widths, 0.0)
         return x, widths
 

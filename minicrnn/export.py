@@ -53,11 +53,11 @@ def _replace_layers(container: nn.Module, twins: dict[nn.Module, nn.Module]) -> 
             _replace_layers(layer, twins)
             continue
         if layer not in twins:
-            twins[layer] = _twin_of(layer)
+            twins[layer] = twin_of(layer)
         container._modules[name] = twins[layer]
 
 
-def _twin_of(layer: nn.Module) -> nn.Module:
+def twin_of(layer: nn.Module) -> nn.Module:
     """A torch.nn layer with the same options and the same weights."""
     if type(layer) not in _TWINS:
         raise NotImplementedError(f"{type(layer).__name__} has no torch.nn twin")

@@ -15,6 +15,7 @@ from minicrnn.crnn import CRNN
 from minicrnn.ctc import ctc_loss, greedy_decode
 from minicrnn.data.batching import pad_images
 from minicrnn.data.images import load_image, normalise_height, to_tensor
+from minicrnn.layers.prepared_weights import PreparedWeights
 from minicrnn.shapes import receptive_field
 from minicrnn.text import Alphabet
 
@@ -82,6 +83,7 @@ class Reader:
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         self.alphabet = alphabet
+        self._weights = PreparedWeights()  # a reader's model is trained: they do not change between images
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device | None = None) -> "Reader":
@@ -147,7 +149,8 @@ class Reader:
         Raises:
             ValueError: an image is too narrow for one frame, or as :meth:`CRNN.forward` says.
         """
-        logits, lengths = self.model(images.to(self.device), widths)
+        with self._weights.in_use():
+            logits, lengths = self.model(images.to(self.device), widths)
         return logits.float().log_softmax(2), lengths
 
     @torch.inference_mode()

@@ -5,6 +5,7 @@
 Source: Nair and Hinton, *Rectified Linear Units Improve Restricted Boltzmann Machines*, 2010, section 2.
 """
 
+import sys
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Num, Shaped
 from torch import Tensor, nn
 
 from minicrnn.autograd import once_differentiable
+from minicrnn.backend import choose
 
 
 class ReLUSaved(NamedTuple):
@@ -56,10 +58,20 @@ def refuse_inplace_on_leaf(x: Tensor) -> None:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
 
+def _level(x: Tensor) -> Any:
+    """The module whose ``relu_forward`` and ``relu_backward`` run on x."""
+    if choose("relu", x) == "numba":
+        from minicrnn.layers import relu_kernels  # imports Numba
+
+        return relu_kernels
+    return sys.modules[__name__]
+
+
 class _ReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
-        y, saved = relu_forward(x, inplace)
+    def forward(ctx: Any, x: Tensor, inplace: bool, level: Any) -> Tensor:
+        y, saved = level.relu_forward(x, inplace)
+        ctx.level = level
         if inplace:
             ctx.mark_dirty(x)
         ctx.save_for_backward(*saved)
@@ -68,7 +80,7 @@ class _ReLU(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        return relu_backward(dy, ReLUSaved(*ctx.saved_tensors)), None
+        return ctx.level.relu_backward(dy, ReLUSaved(*ctx.saved_tensors)), None, None
 
 
 class ReLU(nn.Module):
@@ -97,7 +109,7 @@ class ReLU(nn.Module):
             raise RuntimeError("Boolean inputs not supported for relu; convert the input to a number type")
         if self.inplace:
             refuse_inplace_on_leaf(input)
-        return _ReLU.apply(input, self.inplace)
+        return _ReLU.apply(input, self.inplace, _level(input))
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""

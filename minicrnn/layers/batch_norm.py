@@ -10,6 +10,7 @@ divides by m − 1, the unbiased estimate). Evaluation takes the running average
 Source: Ioffe and Szegedy, *Batch Normalization*, 2015 (arXiv 1502.03167), algorithms 1 and 2, section 3.1.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from minicrnn.autograd import once_differentiable
+from minicrnn.backend import choose
 from minicrnn.layers.channel_statistics import PIXELS, channel_statistics, per_channel, pieces
 
 
@@ -221,15 +223,30 @@ class BatchNorm2d(nn.Module):
 
     def forward(self, input: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         x = input
+        if choose("batch_norm", x) == "numba":
+            from minicrnn.layers.norm_relu_pool import norm_relu_pool  # imports Numba
+
+            return norm_relu_pool(x, self, (False, (1, 1)))
+        mean, var, from_batch = self.statistics(x)
+        return _BatchNorm.apply(x, self.weight, self.bias, mean, var, self.eps, from_batch)
+
+    def statistics(
+        self, x: Tensor, of_channels: Callable[[Tensor], tuple[Tensor, Tensor]] = channel_statistics
+    ) -> tuple[Tensor, Tensor, bool]:
+        """Mean and variance to normalise x with, and whether they are those of x; running averages move if they do.
+
+        Raises:
+            ValueError, RuntimeError: as the layer.
+        """
         mean, var = self.running_mean, self.running_var
-        from_batch = self.training or mean is None
+        from_batch = self.training or mean is None or var is None
         self._check(x, from_batch)
-        if from_batch:
+        if mean is None or var is None or self.training:
             with torch.no_grad():
-                mean, var = channel_statistics(x)
+                mean, var = of_channels(x)
                 if self.training and self.track_running_stats:
                     self._track(mean, var, x.numel() // max(1, self.num_features))
-        return _BatchNorm.apply(x, self.weight, self.bias, mean, var, self.eps, from_batch)
+        return mean, var, from_batch
 
     def _check(self, x: Tensor, from_batch: bool) -> None:
         if x.dim() != 4:

@@ -16,13 +16,14 @@ Chellapilla, Puri and Simard, *High performance convolutional neural networks fo
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from minicrnn.autograd import once_differentiable
+from minicrnn.backend import choose
 from minicrnn.layers.autocast import match_autocast
 from minicrnn.layers.padding import PADDING_MODES, Pads
 from minicrnn.layers.sizes import Size2d, size_pair
@@ -46,13 +47,15 @@ def conv2d_forward(
     weight: Float[Tensor, "C_out I kh kw"],
     bias: Float[Tensor, " C_out"] | None,
     options: ConvOptions,
+    y: Float[Tensor, "N H_out W_out C_out"] | None = None,
 ) -> tuple[Float[Tensor, "N C_out H_out W_out"], Conv2dSaved]:
-    """y = X Wᵀ + b with X the matrix of windows; y is channels last in memory."""
+    """y = X Wᵀ + b with X the matrix of windows; y is channels last in memory: in the memory given, or in new."""
     if x.dtype != weight.dtype:
         raise RuntimeError(f"Conv2d has parameters of {weight.dtype}, got input of {x.dtype}: convert one of them")
     images = x.permute(0, 2, 3, 1)
     matrix = _weight_matrix(weight, options.groups)  # [groups, J, K]
-    y = x.new_empty(len(x), *options.output_size(*x.shape[2:]), len(weight))
+    if y is None:
+        y = x.new_empty(len(x), *options.output_size(*x.shape[2:]), len(weight))
     memory, blocks = _blocks(y, matrix)
     for block in blocks:
         y_rows = _rows(y[block], options.groups)  # a view: what is written to it is in y
@@ -251,13 +254,23 @@ class Conv2d(nn.Module):
         return ConvOptions(self.kernel_size, self.stride, pads, self.dilation, self.groups, self.padding_mode)
 
     def forward(self, input: Float[Tensor, "*batch C_in H W"]) -> Float[Tensor, "*batch C_out H_out W_out"]:
+        self.check_input(input)
+        batch = input if input.dim() == 4 else input.unsqueeze(0)
+        x, weight, bias = cast(list[Any], match_autocast(batch, self.weight, self.bias))
+        if choose("conv2d", x) == "numba":
+            from minicrnn.layers.conv_block import conv_block  # imports Numba
+
+            y = conv_block(x, weight, bias, self.options())
+        else:
+            y = _Conv2d.apply(x, weight, bias, self.options())
+        return y if input.dim() == 4 else y.squeeze(0)
+
+    def check_input(self, input: Tensor) -> None:
+        """Raise RuntimeError unless this layer can convolve the input."""
         if input.dim() not in (3, 4):
             raise RuntimeError(f"Conv2d expects [N, C, H, W] or [C, H, W], got input {list(input.shape)}")
         if input.shape[-3] != self.in_channels:
             raise RuntimeError(f"Conv2d expects {self.in_channels} channels, got input {list(input.shape)}")
-        x = input if input.dim() == 4 else input.unsqueeze(0)
-        y = _Conv2d.apply(*match_autocast(x, self.weight, self.bias), self.options())
-        return y if input.dim() == 4 else y.squeeze(0)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"

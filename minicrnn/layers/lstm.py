@@ -6,16 +6,18 @@
     x: [T, N, I], h0 and c0: [layers · D, N, H]   ->   y: [T, N, D·H], h_n and c_n as h0 and c0
 
 The equations of a step are in :mod:`minicrnn.layers.lstm_cell`, the loop over frames and its backward pass in
-:mod:`minicrnn.layers.lstm_sequence`. Layer l + 1 reads the outputs of layer l, both directions side by side.
+:mod:`minicrnn.layers.lstm_sequence`; the same by compiled kernels, for the CPU, in :mod:`minicrnn.layers.lstm_kernels`.
+Layer l + 1 reads the outputs of layer l, both directions side by side.
 
 Source: Hochreiter and Schmidhuber (1997), *Long Short-Term Memory*; stacked and in both directions: Graves,
 Mohamed and Hinton (2013), *Speech Recognition with Deep Recurrent Neural Networks*, section 2.
 """
 
+import functools
 import math
 import numbers
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,34 +25,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from minicrnn.autograd import once_differentiable
+from minicrnn.backend import choose
 from minicrnn.layers.autocast import autocast_is_on, match_autocast
 from minicrnn.layers.dropout import Dropout
-from minicrnn.layers.lstm_sequence import LSTMSaved, Rows, Weights, lstm_backward, lstm_forward
-
-_PER_DIRECTION = len(Weights._fields)
-
-
-class _LSTM(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, h0: Tensor, c0: Tensor, rows: Rows, *flat: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        weights = [Weights._make(flat[k : k + _PER_DIRECTION]) for k in range(0, len(flat), _PER_DIRECTION)]
-        y, h_n, c_n, saved = lstm_forward(x, h0, c0, weights, rows)
-        ctx.save_for_backward(*saved[:-1], *saved.weight_ih)  # the last field is a list of tensors
-        ctx.rows = rows
-        return y, h_n, c_n
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor) -> tuple[Tensor | None, ...]:
-        count = len(LSTMSaved._fields) - 1
-        saved = LSTMSaved._make([*ctx.saved_tensors[:count], list(ctx.saved_tensors[count:])])
-        needs = ctx.needs_input_grad
-        dx, dh0, dc0, dweights = lstm_backward(dy, dh_n, dc_n, saved, ctx.rows, needs[0], any(needs[4:]))
-        flat = [None] * len(needs[4:]) if dweights is None else [g for w in dweights for g in w]
-        return dx, dh0, dc0, None, *(g if need else None for g, need in zip(flat, needs[4:], strict=True))
+from minicrnn.layers.lstm_kernels import run_lstm_kernel
+from minicrnn.layers.lstm_sequence import Rows, Weights, run_lstm_sequence
 
 
 class LSTM(nn.Module):
@@ -140,8 +119,7 @@ class LSTM(nn.Module):
     def all_weights(self) -> list[list[Tensor]]:
         """The parameters, one list for each layer and direction, in torch's order."""
         flat = [w for layer in range(self.num_layers) for w in self._layer_weights(layer)]
-        directions = [flat[k : k + _PER_DIRECTION] for k in range(0, len(flat), _PER_DIRECTION)]
-        return [[w for w in weights if w is not None] for weights in directions]
+        return [[w for w in weights if w is not None] for weights in Weights.by_direction(flat)]
 
     def reset_parameters(self) -> None:
         """Draw all parameters uniformly from ±1/√hidden_size, as torch does."""
@@ -160,11 +138,10 @@ class LSTM(nn.Module):
             raise RuntimeError(f"LSTM expects two states, (h0, c0), got {len(hx)}")
         if isinstance(x, PackedSequence):
             self._check_input(x.data)
-            rows = Rows.of_batch_sizes(x.batch_sizes, x.data.device)
             hx = self._states(x.data, hx, int(x.batch_sizes[0]))
             if x.sorted_indices is not None:
                 hx = hx[0].index_select(1, x.sorted_indices), hx[1].index_select(1, x.sorted_indices)
-            y, h_n, c_n = self._run_layers(x.data, *hx, rows)
+            y, h_n, c_n = self._run_layers(x.data, *hx, x.batch_sizes.tolist())
             if x.unsorted_indices is not None:
                 h_n, c_n = (s.index_select(1, x.unsorted_indices) for s in (h_n, c_n))
             return PackedSequence(y, x.batch_sizes, x.sorted_indices, x.unsorted_indices), (h_n, c_n)
@@ -181,26 +158,25 @@ class LSTM(nn.Module):
         frames, sequences = x.shape[:2]
         if frames == 0:
             raise RuntimeError("LSTM needs at least one frame, got an input of length 0")
-        rows = Rows.of_equal_lengths(frames, sequences, x.device)
         hx = self._states(x, hx, sequences)
-        y, h_n, c_n = self._run_layers(x.flatten(0, 1), *hx, rows)
+        y, h_n, c_n = self._run_layers(x.flatten(0, 1), *hx, [sequences] * frames)
         y = y.unflatten(0, (frames, sequences))
         if one_sequence:
             return y.squeeze(1), (h_n.squeeze(1), c_n.squeeze(1))
         return y.transpose(0, 1) if self.batch_first else y, (h_n, c_n)
 
-    def _run_layers(self, x: Tensor, h0: Tensor, c0: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    def _run_layers(self, x: Tensor, h0: Tensor, c0: Tensor, batch_sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """All layers over rows [M, I] -> y [M, D·P], h_n and c_n."""
+        run, cast, dtype = _level(x, batch_sizes)
         last_states = []
         states = zip(h0.split(self._directions), c0.split(self._directions), strict=True)
         for layer, (h, c) in enumerate(states):
             if layer > 0:
                 x = Dropout(self.dropout).train(self.training)(x)
-            weights = match_autocast(*self._layer_weights(layer))
-            x, *state = _LSTM.apply(*match_autocast(x, h, c), rows, *weights)
+            x, *state = run(*cast(x, h, c), *cast(*self._layer_weights(layer)))
             last_states.append(state)
-        h_n, c_n = (torch.cat(s) for s in zip(*last_states, strict=True))
-        return x, h_n, c_n
+        h_n, c_n = last_states[0] if self.num_layers == 1 else (torch.cat(s) for s in zip(*last_states, strict=True))
+        return x.to(dtype), h_n.to(dtype), c_n.to(dtype)
 
     def _check_input(self, x: Tensor) -> None:
         dtype = self.weight_ih_l0.dtype
@@ -243,6 +219,28 @@ class LSTM(nn.Module):
             if getattr(self, name) != default:
                 parts.append(f"{name}={getattr(self, name)}")
         return ", ".join(parts)
+
+
+def _level(x: Tensor, batch_sizes: list[int]) -> tuple[Callable[..., Any], Callable[..., Any], torch.dtype]:
+    """What runs a layer, what casts the tensors that go in, and the dtype of what the LSTM returns.
+
+    Where autocast asks for half precision the kernels compute in float32 all the same, which is closer, and faster on
+    processors without instructions for half precision; the results are rounded at the end.
+    """
+    dtype = match_autocast(x)[0].dtype
+    cast = _at_least_float32 if autocast_is_on(x.device) else _as_it_is
+    if choose("lstm", *cast(x)) == "numba":
+        return functools.partial(run_lstm_kernel, batch_sizes), cast, dtype
+    rows = Rows.of_batch_sizes(torch.tensor(batch_sizes), x.device)
+    return functools.partial(run_lstm_sequence, rows), match_autocast, dtype
+
+
+def _as_it_is(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+    return tensors
+
+
+def _at_least_float32(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+    return tuple(t if t is None or t.dtype == torch.float64 else t.float() for t in tensors)
 
 
 def _add_batch(hx: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -14,12 +14,14 @@ Source: the equations are in :mod:`minicrnn.layers.lstm_cell`; both directions: 
 *Framewise Phoneme Classification with Bidirectional LSTM*.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from minicrnn.autograd import once_differentiable
 from minicrnn.layers.lstm_cell import cell_backward_, cell_forward_, cell_slopes
 
 
@@ -81,6 +83,12 @@ class Weights(NamedTuple):
     bias_ih: Tensor | None  # [4H]
     bias_hh: Tensor | None  # [4H]
     hr: Tensor | None  # [P, H]
+
+    @classmethod
+    def by_direction(cls, flat: Sequence[Tensor | None]) -> "list[Weights]":
+        """The parameters of all directions, one after the other, as autograd wants them -> one ``Weights`` for each."""
+        count = len(cls._fields)
+        return [cls._make(flat[k : k + count]) for k in range(0, len(flat), count)]
 
 
 class LSTMSaved(NamedTuple):
@@ -209,3 +217,31 @@ def _weight_gradients(dh: Tensor, da: Tensor, saved: LSTMSaved, rows: Rows) -> l
 def _stack(per_direction: list[Tensor]) -> Tensor:
     """[D, ...]; a single direction is not copied."""
     return per_direction[0].unsqueeze(0) if len(per_direction) == 1 else torch.stack(per_direction)
+
+
+class _LSTM(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Rows, x: Tensor, h0: Tensor, c0: Tensor, *flat: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        y, h_n, c_n, saved = lstm_forward(x, h0, c0, Weights.by_direction(flat), rows)
+        ctx.save_for_backward(*saved[:-1], *saved.weight_ih)  # the last field is a list of tensors
+        ctx.rows = rows
+        return y, h_n, c_n
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor) -> tuple[Tensor | None, ...]:
+        count = len(LSTMSaved._fields) - 1
+        saved = LSTMSaved._make([*ctx.saved_tensors[:count], list(ctx.saved_tensors[count:])])
+        _, needs_dx, _, _, *needs = ctx.needs_input_grad
+        dx, dh0, dc0, dweights = lstm_backward(dy, dh_n, dc_n, saved, ctx.rows, needs_dx, any(needs))
+        flat = [None] * len(needs) if dweights is None else [g for w in dweights for g in w]
+        return None, dx, dh0, dc0, *(g if need else None for g, need in zip(flat, needs, strict=True))
+
+
+def run_lstm_sequence(
+    rows: Rows, x: Tensor, h0: Tensor, c0: Tensor, *flat: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """y, h_n and c_n of :func:`lstm_forward`, differentiable. ``flat``: see ``Weights.by_direction``."""
+    return _LSTM.apply(rows, x, h0, c0, *flat)

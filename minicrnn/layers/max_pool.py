@@ -10,6 +10,7 @@ Source: LeCun et al., *Gradient-Based Learning Applied to Document Recognition*,
 sub-sampling; Goodfellow, Bengio and Courville, *Deep Learning*, section 9.3, covers max pooling.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from minicrnn.autograd import once_differentiable
+from minicrnn.backend import choose
 from minicrnn.layers.pool_windows import (
     PoolWindows,
     empty_like_image,
@@ -134,10 +136,29 @@ def flat_indices(saved: MaxPool2dSaved) -> Int[Tensor, "N C Ho Wo"]:
     return rows * windows.image[1] + columns
 
 
+class Level(NamedTuple):
+    """The three functions, as one level has them."""
+
+    forward: Callable[[Tensor, PoolWindows], tuple[Tensor, MaxPool2dSaved]]
+    backward: Callable[[Tensor, MaxPool2dSaved], Tensor]
+    values: Callable[[Tensor, PoolWindows], Tensor]
+
+
+def _level(x: Tensor) -> Level:
+    if choose("max_pool2d", x) == "numba":
+        from minicrnn.layers import max_pool_kernels as kernels  # imports Numba
+
+        return Level(kernels.max_pool2d_forward, kernels.max_pool2d_backward, kernels.max_pool2d_values)
+    return Level(max_pool2d_forward, max_pool2d_backward, max_pool2d_values)
+
+
 class _MaxPool2d(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, windows: PoolWindows, with_indices: bool) -> tuple[Tensor, Tensor | None]:
-        y, saved = max_pool2d_forward(x, windows)
+    def forward(
+        ctx: Any, x: Tensor, windows: PoolWindows, with_indices: bool, level: Level
+    ) -> tuple[Tensor, Tensor | None]:
+        y, saved = level.forward(x, windows)
+        ctx.level = level
         ctx.save_for_backward(saved.winner)
         ctx.geometry = saved[1:]
         if not with_indices:
@@ -149,7 +170,7 @@ class _MaxPool2d(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-        return max_pool2d_backward(dy, MaxPool2dSaved(*ctx.saved_tensors, *ctx.geometry)), None, None
+        return ctx.level.backward(dy, MaxPool2dSaved(*ctx.saved_tensors, *ctx.geometry)), None, None, None
 
 
 class MaxPool2d(nn.Module):
@@ -199,9 +220,9 @@ class MaxPool2d(nn.Module):
         windows = pool_windows(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         batch = x if x.dim() == 4 else x[None]
         if not self.return_indices and not (torch.is_grad_enabled() and x.requires_grad):
-            y = max_pool2d_values(batch, windows)
+            y = _level(batch).values(batch, windows)
             return y if x.dim() == 4 else y[0]
-        y, indices = _MaxPool2d.apply(batch, windows, self.return_indices)
+        y, indices = _MaxPool2d.apply(batch, windows, self.return_indices, _level(batch))
         if x.dim() == 3:
             y, indices = y[0], None if indices is None else indices[0]
         return y if indices is None else (y, indices)

@@ -1,4 +1,4 @@
-"""LSTM: the vectorised layer against the naive one, and both against torch.nn."""
+"""LSTM: the vectorised layer and the kernels against the naive level, and all against torch.nn; at both levels."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
-from minicrnn import layers
+from minicrnn import layers, use_backend
 from minicrnn.checks import check_gradients, compare_with
+from minicrnn.layers.lstm_kernels import lstm_kernel_backward, lstm_kernel_forward
 from minicrnn.layers.lstm_sequence import Rows, Weights, lstm_backward, lstm_forward
 from minicrnn.naive.lstm import LSTMWeights
 from minicrnn.naive.lstm import lstm_backward as naive_backward
@@ -17,6 +18,24 @@ from minicrnn.naive.lstm import lstm_forward as naive_forward
 from tests.strategies import dtypes, seeds, tensors, tolerance
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+
+
+@pytest.fixture(params=["torch", "numba"], autouse=True, scope="module")
+def level(request):
+    with use_backend(request.param):
+        yield request.param
+
+
+def run_level(level, x, h0, c0, weights, batch_sizes):
+    """The forward pass of a level, and its backward pass as a function of the upstream gradients."""
+    if level == "numba":
+        sizes = batch_sizes.tolist()
+        *results, saved = lstm_kernel_forward(x, h0, c0, weights, sizes)
+        return *results, lambda *upstream, **needs: lstm_kernel_backward(*upstream, saved, sizes, **needs)
+    rows = Rows.of_batch_sizes(batch_sizes, x.device)
+    *results, saved = lstm_forward(x, h0, c0, weights, rows)
+    return *results, lambda *upstream, **needs: lstm_backward(*upstream, saved, rows, **needs)
+
 
 sizes = st.integers(1, 4)
 lengths = st.lists(st.integers(1, 5), min_size=1, max_size=4)
@@ -73,8 +92,8 @@ def draw_inputs(data, lstm, frames, sequences, dtype=torch.float64, *, with_hx=N
     return [x, *(data.draw(tensors(count, sequences, width, dtype=dtype)) for width in widths)]
 
 
-@given(st.data(), lengths, sizes, sizes, st.integers(0, 2), st.booleans())
-def test_equals_naive(data, lengths, n_in, hidden, proj, bidirectional):
+@given(data=st.data(), lengths=lengths, n_in=sizes, hidden=sizes, proj=st.integers(0, 2), bidirectional=st.booleans())
+def test_equals_naive(level, data, lengths, n_in, hidden, proj, bidirectional):
     proj = min(proj, hidden - 1)
     lengths, directions, n_out = sorted(lengths, reverse=True), 1 + bidirectional, proj or hidden
     weights = [
@@ -92,9 +111,8 @@ def test_equals_naive(data, lengths, n_in, hidden, proj, bidirectional):
     x, dy = data.draw(tensors(sum(lengths), n_in)), data.draw(tensors(sum(lengths), directions * n_out))
 
     batch_sizes = torch.tensor([sum(n > t for n in lengths) for t in range(lengths[0])])
-    rows = Rows.of_batch_sizes(batch_sizes, x.device)
-    y, h_n, c_n, saved = lstm_forward(x, h0, c0, weights, rows)
-    dx, dh0, dc0, dweights = lstm_backward(dy, dh_n, dc_n, saved, rows)
+    y, h_n, c_n, backward = run_level(level, x, h0, c0, weights, batch_sizes)
+    dx, dh0, dc0, dweights = backward(dy, dh_n, dc_n)
 
     close = {"atol": 1e-10, "rtol": 1e-10}
     starts = batch_sizes.cumsum(0) - batch_sizes
@@ -228,14 +246,13 @@ def test_backward_runs_twice_and_survives_outputs_changed_in_place(upstream, bid
         torch.testing.assert_close(torch.autograd.grad(y, lstm.parameters(), dy, retain_graph=True), expected)
 
 
-def test_computes_only_the_gradients_that_are_needed():
+def test_computes_only_the_gradients_that_are_needed(level):
     lstm = layers.LSTM(3, 4, dtype=torch.float64)
     x, dy = torch.randn(5, 2, 3, dtype=torch.float64), torch.randn(5, 2, 4, dtype=torch.float64)
-    rows = Rows.of_equal_lengths(5, 2, x.device)
     weights = [Weights(*(w.detach() for w in lstm.parameters()), None)]
     states = torch.zeros(1, 2, 4, dtype=torch.float64), torch.zeros(1, 2, 4, dtype=torch.float64)
-    *_, saved = lstm_forward(x.flatten(0, 1), *states, weights, rows)
-    dx, _, _, dweights = lstm_backward(dy.flatten(0, 1), *states, saved, rows, needs_dx=False, needs_dweights=False)
+    *_, backward = run_level(level, x.flatten(0, 1), *states, weights, torch.full((5,), 2))
+    dx, _, _, dweights = backward(dy.flatten(0, 1), *states, needs_dx=False, needs_dweights=False)
     assert dx is None
     assert dweights is None
 
@@ -247,85 +264,3 @@ def test_computes_only_the_gradients_that_are_needed():
     x.requires_grad_()
     lstm(x)[0].backward(dy)
     assert x.grad is not None
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "error", "message"),
-    [
-        ({"dropout": 1.5}, ValueError, r"probability in \[0, 1\], got 1.5"),
-        ({"input_size": 0}, ValueError, "input_size must be greater than 0"),
-        ({"hidden_size": 0}, ValueError, "hidden_size must be greater than 0"),
-        ({"num_layers": 0}, ValueError, "num_layers must be greater than 0"),
-        ({"proj_size": 4}, ValueError, "smaller than hidden_size=4"),
-        ({"proj_size": -1}, ValueError, "smaller than hidden_size=4"),
-        ({"bias": 1}, TypeError, "bias"),
-        ({"input_size": 3.0}, TypeError, "input_size"),
-    ],
-)
-def test_impossible_options_are_named(kwargs, error, message):
-    kwargs = {"input_size": 3, "hidden_size": 4, **kwargs}
-    with pytest.raises(error, match=message):
-        layers.LSTM(**kwargs)
-    with pytest.raises(error):
-        nn.LSTM(**kwargs)
-
-
-zeros = torch.zeros
-
-
-@pytest.mark.parametrize(
-    ("inputs", "error", "message"),
-    [
-        ([zeros(5, 2, 4)], RuntimeError, r"input_size=3 features, got input \[5, 2, 4\]"),
-        ([zeros(1, 5, 2, 3)], ValueError, "2 or 3 dimensions"),
-        ([zeros(0, 2, 3)], RuntimeError, "at least one frame"),
-        ([zeros(5, 2, 3, dtype=torch.float64)], ValueError, r"got an input of torch.float64"),
-        ([zeros(5, 2, 3), zeros(1, 3, 4), zeros(1, 2, 4)], RuntimeError, r"h0 of shape \[1, 2, 4\]"),
-        ([zeros(5, 2, 3), zeros(1, 2, 4), zeros(2, 2, 4)], RuntimeError, r"c0 of shape \[1, 2, 4\]"),
-        ([zeros(5, 2, 3), zeros(1, 4), zeros(1, 4)], RuntimeError, r"h0 of shape \[1, 2, 4\]"),
-        ([zeros(5, 3), zeros(1, 1, 4), zeros(1, 1, 4)], RuntimeError, "h0 of 2 dimensions"),
-        ([zeros(5, 2, 3), zeros(1, 2, 4).double(), zeros(1, 2, 4)], RuntimeError, "h0 of torch.float64"),
-    ],
-)
-def test_inputs_that_do_not_fit_are_named(inputs, error, message):
-    with pytest.raises(error, match=message):
-        Run(layers.LSTM(3, 4))(*inputs)
-    with pytest.raises(error):
-        Run(nn.LSTM(3, 4))(*inputs)
-
-
-def test_initial_states_that_do_not_fit_a_packed_sequence_are_named():
-    with pytest.raises(RuntimeError, match=r"h0 of shape \[1, 3, 4\]"):
-        Run(layers.LSTM(3, 4), [2, 5, 1])(zeros(5, 3, 3), zeros(1, 2, 4), zeros(1, 2, 4))
-
-
-@pytest.mark.parametrize("proj_size", [0, 2])
-@pytest.mark.parametrize("lengths", [None, [5, 2]])
-def test_autocast_computes_in_bfloat16_and_returns_float32_gradients(proj_size, lengths):
-    run = Run(layers.LSTM(3, 4, 2, bidirectional=True, proj_size=proj_size), lengths)
-    x = torch.randn(5, 2, 3)
-    with torch.autocast("cpu", torch.bfloat16):
-        y, (h_n, c_n), *_ = run(x)
-    assert {t.dtype for t in (y, h_n, c_n)} == {torch.bfloat16}
-    exact = run(x)[0]
-    # bfloat16 has 8 bits; the errors of 10 steps in two layers of values below 1 add up to a few of the last.
-    torch.testing.assert_close(y.float(), exact, atol=0.05, rtol=0)
-    dy = torch.randn_like(exact)
-    y.backward(dy.bfloat16())
-    for (name, parameter), expected in zip(
-        run.named_parameters(), torch.autograd.grad(exact, run.parameters(), dy), strict=True
-    ):
-        assert parameter.grad.dtype == torch.float32
-        error = (parameter.grad - expected).norm() / expected.norm()
-        assert error < 0.1, f"{name}: relative error {error}"
-
-
-def test_the_memory_is_kept_in_float32_where_the_layer_is_in_bfloat16():
-    """i ⊙ g = 1/512 is added 512 times with f = 1. A sum in bfloat16 stops growing where 1/512 is lost."""
-    lstm = layers.LSTM(1, 1, dtype=torch.bfloat16)
-    for parameter in lstm.parameters():
-        nn.init.zeros_(parameter)
-    with torch.no_grad():
-        lstm.bias_ih_l0.copy_(torch.tensor([100.0, 100.0, 1 / 512, 100.0]))
-    _, (_, c_n) = lstm(torch.zeros(512, 1, 1, dtype=torch.bfloat16))
-    assert c_n.item() == pytest.approx(1, rel=0.01)

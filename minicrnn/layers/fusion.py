@@ -1,0 +1,114 @@
+"""Layers in a row that run as one on a CPU, so that numbers are moved once for all of them.
+
+    Conv2d, ReLU, MaxPool2d                 conv_block
+    Conv2d, BatchNorm2d, ReLU, MaxPool2d    conv_block, where the normalisation is a constant scale and shift
+    BatchNorm2d, ReLU, MaxPool2d            norm_relu_pool
+
+ReLU and pool may be missing. The layers stay what they are, in their order: a group reads their parameters when it
+runs. A layer that somebody watches with a hook, or has changed in a subclass, runs by itself.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from minicrnn.backend import choose
+from minicrnn.layers.activation import ReLU
+from minicrnn.layers.autocast import autocast_is_on
+from minicrnn.layers.batch_norm import BatchNorm2d
+from minicrnn.layers.conv import Conv2d
+from minicrnn.layers.geometry import walk
+from minicrnn.layers.max_pool import MaxPool2d
+from minicrnn.layers.sizes import Pair, pair
+
+# Layers by letter: convolution, normalisation, constant normalisation, ReLU, pool.
+PATTERN = re.compile("ck?r?p?|[nk]r?p?|rp")
+
+
+class Group(NamedTuple):
+    """Layers with their paths, and what computes them all."""
+
+    layers: tuple[tuple[str, nn.Module], ...]
+    run: Callable[[Tensor], Tensor]
+
+
+def groups(features: nn.Module, x: Tensor) -> Iterator[Group]:
+    """The layers of a feature stack in order, in groups of those that run as one on tensors like x.
+
+    >>> stack = nn.Sequential(Conv2d(1, 8, 3), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3), BatchNorm2d(8), ReLU())
+    >>> [[path for path, _ in group.layers] for group in groups(stack, torch.zeros(1, 1, 32, 32))]
+    [['0', '1', '2'], ['3'], ['4', '5']]
+    >>> with torch.no_grad():
+    ...     [[path for path, _ in group.layers] for group in groups(stack.eval(), torch.zeros(1, 1, 32, 32))]
+    [['0', '1', '2'], ['3', '4', '5']]
+    """
+    layers = list(walk(features))
+    # Under autocast a tensor changes its type on its way.
+    fuses = choose("conv2d", x) == "numba" and not autocast_is_on(x.device)
+    letters = "".join(_letter(layer) if fuses else "." for _, layer in layers)
+    first = 0
+    while first < len(layers):
+        match = PATTERN.match(letters, first)
+        last = match.end() if match else first + 1
+        several = {letters[i]: layers[i][1] for i in range(first, last)}
+        yield Group(tuple(layers[first:last]), layers[first][1] if last == first + 1 else partial(_run, several))
+        first = last
+
+
+def _letter(layer: nn.Module) -> str:
+    """Which part a layer can play in a group; "." for none."""
+    kind: Any = type(layer)
+    if _is_watched(layer):
+        return "."
+    if kind is BatchNorm2d:
+        constant = not layer.training and layer.running_mean is not None and not torch.is_grad_enabled()
+        return "k" if constant else "n"
+    if kind is MaxPool2d:
+        return "p" if _tiles(layer) else "."
+    return {Conv2d: "c", ReLU: "r"}.get(kind, ".")
+
+
+def _is_watched(layer: nn.Module) -> bool:
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(layer, name) for name in hooks) or bool(nn.modules.module._has_any_global_hook())
+
+
+def _tiles(pool: Any) -> bool:
+    """Whether the windows lie side by side inside the image, of few enough places for a route of one byte."""
+    height, width = window = pair(pool.kernel_size)
+    plain = not (any(pair(pool.padding)) or pool.ceil_mode or pool.return_indices) and pair(pool.dilation) == (1, 1)
+    return plain and pair(pool.stride) == window and height * width <= 127
+
+
+def _run(layers: dict[str, Any], x: Tensor) -> Tensor:
+    """Several layers, by letter, as one."""
+    from minicrnn.layers.conv_block import After, conv_block  # imports Numba
+    from minicrnn.layers.norm_relu_pool import norm_relu_pool
+
+    window: Pair = pair(layers["p"].kernel_size) if "p" in layers else (1, 1)
+    after, conv = After("r" in layers, window), layers.get("c")
+    if conv is not None:
+        conv.check_input(x)
+    height, width = x.shape[2:] if conv is None else conv.options().output_size(*x.shape[2:])
+    if height < window[0] or width < window[1]:  # one by one, so that the pool says what is wrong
+        return nn.Sequential(*layers.values())(x)
+    if conv is None:
+        return norm_relu_pool(x, layers.get("n") or layers.get("k"), after)
+    scale, shift = _constants(layers["k"], conv.bias) if "k" in layers else (None, conv.bias)
+    return conv_block(x, conv.weight, shift, conv.options(), after, scale)
+
+
+def _constants(norm: Any, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a convolution without bias that is normalised by running averages.
+
+    γ (z + b − μ) / √(σ² + ε) + β = scale · z + shift
+    """
+    scale = (norm.running_var + norm.eps).rsqrt()
+    shift = -norm.running_mean if bias is None else bias - norm.running_mean
+    if norm.weight is not None:
+        scale = scale * norm.weight
+    return scale, shift * scale if norm.bias is None else shift * scale + norm.bias
