@@ -44,14 +44,16 @@ class Assembled(NamedTuple):
 
 
 def subjects() -> list[Subject]:
-    """Every CUDA kernel of the project, once for each type of scores."""
+    """Every CUDA kernel of the project, once for each type of scores or place of memory."""
     from minicrnn_kernels import ctc_cuda
+    from minicrnn_kernels.ctc_cuda_arguments import signature_of
 
-    found = []
-    for name, threads in ctc_cuda.LARGEST_BLOCK.items():
-        for dtype in ctc_cuda.DTYPES if name in ("frames", "gradient") else ("float32",):
-            function, signature = ctc_cuda.kernel_and_signature(name, dtype)
-            found.append(Subject(f"{name} {dtype}", function, signature, threads))
+    variants = {"frames": ctc_cuda.DTYPES, "gradient": ctc_cuda.DTYPES, "recursion": ("shared", "scratch")}
+    found = [
+        Subject(f"{name} {variant}", ctc_cuda.KERNELS[name](variant), signature_of(name, variant), threads)
+        for name, threads in ctc_cuda.LARGEST_BLOCK.items()
+        for variant in variants[name]
+    ]
     return found + readable_subjects()
 
 

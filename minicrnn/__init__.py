@@ -9,7 +9,18 @@ from minicrnn import checks, data, layers, naive, shapes
 from minicrnn.backend import use_backend
 from minicrnn.checks import check_gradients, compare_with
 from minicrnn.crnn import CRNN
-from minicrnn.ctc import CTCLoss, ctc_loss, ctc_loss_from_logits, greedy_decode, posteriors
+from minicrnn.ctc import (
+    CTCLoss,
+    Lexicon,
+    NGramModel,
+    beam_search,
+    ctc_loss,
+    ctc_loss_from_logits,
+    forced_align,
+    greedy_decode,
+    posteriors,
+    score,
+)
 from minicrnn.evaluation import evaluate
 from minicrnn.export import to_torch
 from minicrnn.reader import Reader, Reading
@@ -21,8 +32,11 @@ __all__ = [
     "CRNN",
     "Alphabet",
     "CTCLoss",
+    "Lexicon",
+    "NGramModel",
     "Reader",
     "Reading",
+    "beam_search",
     "check_gradients",
     "checks",
     "compare_with",
@@ -31,10 +45,12 @@ __all__ = [
     "data",
     "describe",
     "evaluate",
+    "forced_align",
     "greedy_decode",
     "layers",
     "naive",
     "posteriors",
+    "score",
     "shapes",
     "to_torch",
     "train",

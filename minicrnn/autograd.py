@@ -1,4 +1,6 @@
-"""Backward passes that are derived by hand, and so have no derivative themselves.
+"""What the layers ask of torch's autograd and modules, beyond tensors.
+
+Backward passes are derived by hand, and so have no derivative themselves.
 
 Who asks for one, as a penalty on the gradient does, gets an error. torch's own ``once_differentiable`` raises only if
 the gradient of the output is a variable itself; otherwise it hands out a gradient without a graph, the penalty is
@@ -10,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 Gradients = Tensor | None | tuple[Tensor | None, ...]
 
@@ -46,3 +49,30 @@ class _OnceOnly(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dgradient: Tensor) -> tuple[Tensor | None, ...]:
         raise RuntimeError("this layer is once differentiable: a function of its gradient has no derivative here")
+
+
+def refuse_transforms(scores: Tensor) -> None:
+    """Without this, the tangent of a forward-mode derivative of the CTC loss would be dropped in silence.
+
+    Raises:
+        NotImplementedError: inside a transform of torch.func, or for a tensor with a tangent.
+    """
+    if torch._C._are_functorch_transforms_active():
+        raise NotImplementedError(
+            "the CTC loss does not run inside torch.func's transforms (vmap, grad, jvp): "
+            "make one batch of what is mapped over, and call backward() outside"
+        )
+    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(scores).tangent is not None:
+        raise NotImplementedError("the CTC loss has no forward-mode derivative: use backward()")
+
+
+def is_watched(module: nn.Module) -> bool:
+    """Whether somebody has put a hook on a module, or on all modules, and wants to see it run.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> handle = layer.register_forward_hook(print)
+    >>> is_watched(layer), is_watched(nn.Linear(1, 1))
+    (True, False)
+    """
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, name) for name in hooks) or bool(nn.modules.module._has_any_global_hook())

@@ -19,6 +19,7 @@ from minicrnn.threads import kernels_usable
 # What the CUDA kernels read; they compute in float32.
 CUDA_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 BACKENDS = ("auto", "torch", "numba")
+LARGE = 1 << 21  # numbers of a tensor
 
 
 def _has_ctc_kernel(scores: Tensor) -> bool:
@@ -35,6 +36,11 @@ def _has_batch_norm_kernel(images: Tensor) -> bool:
     """Images that are not channels last would have to be converted, which takes longer; it is done if asked for."""
     asked = _forced.get() == "numba"
     return _has_cpu_kernel(images) and (asked or images.dim() != 4 or images.permute(0, 2, 3, 1).is_contiguous())
+
+
+def _has_relu_kernel(tensor: Tensor) -> bool:
+    """It moves less memory, and that takes a large tensor to show; of smaller ones it takes those it is asked for."""
+    return _has_cpu_kernel(tensor) and (_forced.get() == "numba" or tensor.numel() >= LARGE)
 
 
 def _always(tensor: Tensor) -> bool:
@@ -58,7 +64,7 @@ _IMPLEMENTATIONS: dict[str, dict[str, Callable[[Tensor], bool]]] = {
     "conv2d": {"numba": _has_cpu_kernel, "torch": _always},
     "ctc_loss": {"numba": _has_ctc_kernel, "torch": Tensor.is_floating_point},
     "max_pool2d": {"numba": _has_cpu_kernel, "torch": _always},
-    "relu": {"numba": _has_cpu_kernel, "torch": _always},
+    "relu": {"numba": _has_relu_kernel, "torch": _always},
     "lstm": {"numba": _has_cpu_kernel, "torch": Tensor.is_floating_point},
 }
 
@@ -104,12 +110,11 @@ def choose(operation: str, tensor: Tensor) -> str:
     """
     if operation not in _IMPLEMENTATIONS:
         raise ValueError(f"unknown operation {operation!r}: choose one of {', '.join(_IMPLEMENTATIONS)}")
-    able = [name for name, takes in _IMPLEMENTATIONS[operation].items() if takes(tensor)]
-    forced = _forced.get()
-    if forced in able:
-        return forced
-    if forced == "auto" and able:
-        return able[0]
+    forced, levels = _forced.get(), _IMPLEMENTATIONS[operation].items()
+    for name, takes in levels:
+        if forced in (name, "auto") and takes(tensor):
+            return name
+    able = [name for name, takes in levels if takes(tensor)]
     wanted = "" if forced == "auto" else f"{forced} "
     raise NotImplementedError(
         f"{operation} has no {wanted}implementation for {tensor.dtype} on {tensor.device}; "

@@ -53,11 +53,13 @@ def run_kernel(kernel: Callable[..., Any], threads: int, variant: Hashable, *arg
     with _one_at_a_time:
         first = (kernel, variant) not in _called
         torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
-        numba.set_num_threads(threads)
+        if numba_threads != threads:
+            numba.set_num_threads(threads)
         try:
             return _first_call(kernel, variant, *arguments) if first else kernel(*arguments)
         finally:
-            numba.set_num_threads(numba_threads)
+            if numba_threads != threads:
+                numba.set_num_threads(numba_threads)
             if first:  # Numba has started its threads, and told OpenMP, which torch shares with it, how many there are
                 torch.set_num_threads(torch_threads)
 

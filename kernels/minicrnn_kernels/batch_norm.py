@@ -49,11 +49,12 @@ def _statistics(x, strips, a_block, work, state, counts, tasks):
     work: [tasks, 4, numbers in a strip]; state: float64 [tasks, 2, …]; counts: [tasks, …], how many there were of each.
     """
     for task in prange(tasks):
-        size, last = counts.shape[1], (task + 1) * strips // tasks
-        for first in range(task * strips // tasks, last, a_block):
-            _add_block(x, first * size, min(a_block, last - first), size, work, state, counts, task)
-        if task == tasks - 1:
-            _add_block(x, strips * size, 1, x.size - strips * size, work, state, counts, task)
+        size, begin, end = counts.shape[1], task * strips // tasks, (task + 1) * strips // tasks
+        blocks = -(-(end - begin) // a_block)
+        for block in range(blocks + (task == tasks - 1)):
+            first = min(begin + block * a_block, end)
+            length = size if block < blocks else x.size - strips * size
+            _add_block(x, first * size, max(1, min(a_block, end - first)), length, work, state, counts, task)
 
 
 @njit(fastmath=FUSED)
@@ -118,15 +119,19 @@ def _backward_sums(dy, route, x, mean, C, ph, pw, parts, work, tasks):
 
 @njit(fastmath=FUSED)
 def _add_row(dy, route, x, mean, C, n, o, ph, pw, parts, work, task):
-    """Add row o of image n: a row in the precision of x, rows in float64. work: two sums, and x where the route leads."""
+    """Add row o of image n: within a row in the precision of x, rows in float64.
+
+    work: two sums, and x where the route leads.
+    """
     width, zero = dy.shape[2], dy.dtype.type(0)
     route_n, route_o = min(n, route.shape[0] - 1), min(o, route.shape[1] - 1)
     for begin in range(0, width, mean.size):
         length = min(mean.size, width - begin)
         r = begin if route.shape[2] == width else 0
         for c in range(length):
-            work[task, 2, c] = 0
-        for k in range(ph * pw):
+            value = x[n, o * ph, U(begin * pw + c)]
+            work[task, 2, c] = value if route[route_n, route_o, U(r + c)] == 0 else zero
+        for k in range(1, ph * pw):
             h, s, place = o * ph + k // pw, begin * pw + k % pw * C, np.int8(k)
             for c in range(length):
                 value = x[n, h, U(s + c)]

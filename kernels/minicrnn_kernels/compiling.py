@@ -29,6 +29,9 @@ _PARALLEL = {"prange": True} | dict.fromkeys(
     ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False
 )
 
+# Integers are divided without a look for zero, and a product and a sum may be fused.
+inner_function: Any = numba.njit(error_model="numpy", fastmath=FUSED)
+
 # "from minicrnn_kernels.x import y" and "from minicrnn_kernels import x, y": reading the syntax would take too long.
 _IMPORT = re.compile(r"^from minicrnn_kernels(?:\.(\w+))? import (.*)$", re.MULTILINE)
 

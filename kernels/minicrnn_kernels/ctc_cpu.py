@@ -2,217 +2,156 @@
 
     loss = −ln p(target)            ∂loss/∂logits[t, k] = y[t, k] − γ[t, k],   ∂loss/∂log_probs[t, k] = −γ[t, k]
 
-Four samples make a group, which one thread takes from end to end:
+Four samples make a group, which one worker takes from end to end:
 
-    scores [T, N, K] ──frames──▶ emissions of blank and labels ──lattice──▶ losses [N], γ of the labels
-        │        └────────────▶ peaks m, normalisers Z [N, T]                              │
-        └─────────────────────────────────────┬────────────────────────────────────────────┘
-                                          backward ──▶ gradient [T, N, K]
+    scores [T, N, K] ──gather──▶ emissions of blank and labels ──lattice──▶ losses [N], γ of blank and labels
+                        └──────▶ gradient [T, N, K] without γ ──────────────────────▶ finished
 
-Each score is read once forward and once backward, and each gradient is written once: neither a softmax nor a γ of all
-K classes is stored in between. ``ctc_cpu_frames`` gathers, ``ctc_cpu_lattice`` runs the recursion without a
-logarithm, and ``ctc_cpu_log_space`` takes over for a sample whose probabilities leave float64's range. Where there are
-fewer groups than threads, all threads read frames first, and the lattices run after.
+Each score is read once and each gradient written once, in the forward pass, for a dloss of 1; the backward pass
+multiplies it. γ is not kept, unless it is asked for.
+
+``ctc_cpu_frames`` gathers, ``ctc_cpu_lattice`` runs the recursion without a logarithm, and ``ctc_cpu_log_space`` takes
+over for a sample whose probabilities leave float64's range. Where there are fewer groups than workers, all workers read
+frames first, and the lattices run after. ``ctc_cpu_problem`` has the arguments and the layout of memory.
 
 Every sum has one order, whatever the number of threads: results repeat bit by bit.
 
 Source: Graves, Fernández, Gomez and Schmidhuber, *Connectionist Temporal Classification*, ICML 2006, section 4.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from minicrnn_kernels.compiling import FUSED, parallel_kernel
-from minicrnn_kernels.ctc_cpu_frames import LANES, emissions_of_log_probs, emissions_of_logits, fill_lane
-from minicrnn_kernels.ctc_cpu_lattice import forward_backward
+from minicrnn_kernels.compiling import inner_function, parallel_kernel
+from minicrnn_kernels.ctc_cpu_frames import fill_lane, finish_row, gather, weight_of
+from minicrnn_kernels.ctc_cpu_lattice import run_backward, run_forward
 from minicrnn_kernels.ctc_cpu_log_space import log_space_likelihood
-from minicrnn_kernels.exponential import exponential
-
-_FRAMES_A_TASK = 16  # what threads share out where they share frames; sums are made by task in any case
-
-
-class Scores(NamedTuple):
-    """Logits or log-probabilities: class k of frame t of sample n is flat[t · stride_t + n · stride_n + k]."""
-
-    flat: Any
-    stride_t: int
-    stride_n: int
-    frames: int  # T
-    classes: int  # K
-
-
-class Targets(NamedTuple):
-    """labels: [N, L], valid up to each length; lengths: [N]. All int64."""
-
-    labels: Any
-    input_lengths: Any
-    target_lengths: Any
-    blank: int
-
-
-class Statistics(NamedTuple):
-    """m and Z of each frame of logits: [N, T]; of log-probabilities [N, 0]. Undefined beyond a sample's length."""
-
-    peaks: Any
-    normalisers: Any
-
-
-def gamma_shape(frames: int, samples: int, longest: int) -> tuple[int, int, int]:
-    """[groups, T, P] of γ: label j of sample n at [n // LANES, t, j · LANES + n % LANES]."""
-    return -(-samples // LANES), frames, (longest + 2) * LANES
+from minicrnn_kernels.ctc_cpu_problem import LANES, call_of, plan_of, problem_of, scratch_of
 
 
 @parallel_kernel
-def forward(scores, targets, from_logits, mean, zero_infinity, workers, statistics, gamma, losses, weights):
-    """Losses [N], statistics, and γ (zero past a target's end, undefined beyond a sample's frames) -> Σ weight · loss.
+def forward(packed, like):
+    """Fill losses, and gradient and γ where they are wanted -> Σ weight · loss.
 
+    packed: a :class:`~minicrnn_kernels.ctc_cpu_problem.Call` in an array; like: a number of the type of the scores.
     A loss is NaN where a frame means nothing (NaN, +∞, or no logit but −∞), and ∞ where no path fits; γ is undefined
-    there. All are NaN, and nothing is run, if a label or a length is out of range. gamma: [groups, T, P], or
-    [groups, 1, P] if no gradient is wanted. weights: [N], 1 / (N · max(1, L)) for the mean, otherwise 1. With
-    zero_infinity the sum leaves infinite losses out; ``losses`` hold them. The mean of no samples is NaN.
+    there. The total is NaN, and nothing is run, if a label or a length is out of range. With zero_infinity the total
+    leaves infinite losses out; ``losses`` hold them. The mean of no samples is NaN.
     """
-    N = losses.size
-    T = scores.frames
-    groups, _, P = gamma.shape
-    if not _in_range(scores, targets):
-        losses[:] = np.nan
+    workers, phase, scratch = _begin(packed, like)
+    if workers == 0:
         return np.nan
-    share_frames = groups < workers
-    slots = groups if share_frames else workers
-    tasks = -(-T // _FRAMES_A_TASK)
-    y_blank = np.empty((slots, T, LANES))
-    y_label = np.empty((slots, T, P))
-    offsets = np.zeros((N, tasks))
-    if share_frames:
-        for item in prange(N * tasks):
-            n, task = item // tasks, item % tasks
-            slot = n // LANES
-            offsets[n, task] = _gather(scores, targets, from_logits, n, task, statistics, y_blank[slot], y_label[slot])
-    for slot in prange(slots):
-        alpha = np.empty((T, P))
-        for group in range(slot, groups, slots):
-            if not share_frames:
-                for item in range(group * LANES * tasks, min(N, (group + 1) * LANES) * tasks):
-                    n, task = item // tasks, item % tasks
-                    offsets[n, task] = _gather(
-                        scores, targets, from_logits, n, task, statistics, y_blank[slot], y_label[slot]
-                    )
-            _run_group(
-                scores, targets, group, offsets, statistics, y_blank[slot], y_label[slot], alpha, gamma[group], losses
-            )
-    total = np.nan if mean and N == 0 else 0.0
-    for n in range(N):
-        weights[n] = 1 / (N * max(1, targets.target_lengths[n])) if mean else 1
-        if not (zero_infinity and losses[n] == np.inf):
-            total += weights[n] * losses[n]
+    while phase < 2:
+        if workers == 1:  # starting threads, even one, takes as long as a sample
+            _work(np.int64(phase), np.int64(0), packed, scratch, like)
+        else:
+            for worker in prange(workers):
+                _work(np.int64(phase), np.int64(worker), packed, scratch, like)
+        phase += 1
+    return _total(packed, scratch, like)
+
+
+# Beside a prange, Numba takes writes through pointers for dead code: they are in functions of their own.
+@inner_function
+def _begin(packed, like):
+    """-> workers, 0 if labels or lengths are out of range; the first phase; scratch memory."""
+    call = call_of(packed)
+    plan = plan_of(call)
+    scratch = np.empty(plan.workers * plan.a_worker + plan.shared)
+    problem = problem_of(call, plan, scratch, like)
+    if not _in_range(problem):
+        return 0, 0, scratch
+    return plan.workers, 0 if plan.share_frames else 1, scratch
+
+
+@inner_function
+def _total(packed, scratch, like):
+    """scratch: so that it is there until now."""
+    call = call_of(packed)
+    problem = problem_of(call, plan_of(call), scratch, like)
+    total = np.nan if call.mean and call.samples == 0 else 0.0
+    for n in range(call.samples):
+        if not (call.zero_infinity and problem.losses[n] == np.inf):
+            total += weight_of(problem, n) * problem.losses[n]
     return total
 
 
-@njit
-def _in_range(scores, targets):
-    labels, input_lengths, target_lengths, blank = targets
-    for n in range(input_lengths.size):
-        if not (0 <= input_lengths[n] <= scores.frames and 0 <= target_lengths[n] <= labels.shape[1]):
+@inner_function
+def _in_range(problem):
+    call = problem.call
+    for n in range(call.samples):
+        length = problem.target_lengths[n]
+        if not (0 <= problem.input_lengths[n] <= call.frames and 0 <= length <= call.longest):
             return False
-        for j in range(target_lengths[n]):
-            if not 0 <= labels[n, j] < scores.classes or labels[n, j] == blank:
+        for j in range(length):
+            label = problem.labels[n * call.longest + j]
+            if not 0 <= label < call.classes or label == call.blank:
                 return False
     return True
 
 
-@njit
-def _gather(scores, targets, from_logits, n, task, statistics, y_blank, y_label):
-    """Emissions of one task's frames of sample n into its lane -> what they add to the loss."""
-    begin = task * _FRAMES_A_TASK
-    end = min(begin + _FRAMES_A_TASK, targets.input_lengths[n])
-    start, lane = n * scores.stride_n, n % LANES
-    labels = targets.labels[n, : targets.target_lengths[n]]
-    powers = np.empty(scores.classes, scores.flat.dtype)
-    if from_logits:
-        return emissions_of_logits(
-            scores.flat, start, scores.stride_t, begin, end, labels, targets.blank, lane, y_blank, y_label, powers,
-            statistics.peaks[n], statistics.normalisers[n],
-        )  # fmt: skip
-    return emissions_of_log_probs(
-        scores.flat, start, scores.stride_t, begin, end, labels, targets.blank, lane, y_blank, y_label, powers
-    )
+@inner_function
+def _work(phase, worker, packed, memory, like):
+    """Every so many tasks of frames, or every so many groups."""
+    call = call_of(packed)
+    plan = plan_of(call)
+    problem, scratch = problem_of(call, plan, memory, like), scratch_of(call, plan, memory, worker, like)
+    if phase == 0:
+        for item in range(worker, call.samples * problem.tasks, plan.workers):
+            n = item // problem.tasks
+            problem.offsets[item] = gather(problem, n, item % problem.tasks, n // LANES, scratch.powers)
+        return
+    groups = (call.samples + LANES - 1) // LANES
+    for group in range(worker * groups // plan.workers, (worker + 1) * groups // plan.workers):
+        slot = group if plan.share_frames else worker
+        if not plan.share_frames:
+            for n in range(group * LANES, min(call.samples, (group + 1) * LANES)):
+                for task in range(problem.tasks):
+                    problem.offsets[n * problem.tasks + task] = gather(problem, n, task, slot, scratch.powers)
+        _run_group(problem, group, slot, scratch)
 
 
-@njit
-def _run_group(scores, targets, group, offsets, statistics, y_blank, y_label, alpha, gamma, losses):
-    first = group * LANES
-    last = min(losses.size, first + LANES)
-    frames = targets.input_lengths[first:last].max()
-    longest = targets.target_lengths[first:last].max()
-    lengths = np.zeros(LANES, np.int64)
-    skip = np.zeros(gamma.shape[1])
+@inner_function
+def _run_group(problem, group, slot, scratch):
+    call, first = problem.call, group * LANES
+    end = min(call.samples, first + LANES)
+    frames, longest = np.int64(0), np.int64(0)
+    for n in range(first, end):
+        frames, longest = max(frames, problem.input_lengths[n]), max(longest, problem.target_lengths[n])
     for lane in range(LANES):
         n = first + lane
-        if n < last:
-            lengths[lane] = targets.target_lengths[n]
-            for j in range(1, lengths[lane]):
-                skip[j * LANES + lane] = targets.labels[n, j] != targets.labels[n, j - 1]
-        fill_lane(lane, targets.input_lengths[n] if n < last else 0, frames, lengths[lane], longest, y_blank, y_label)
-    log_likelihoods, sound = np.empty(LANES), np.empty(LANES, np.bool_)
-    forward_backward(
-        frames, longest, lengths, y_blank, y_label, skip, np.empty((4, gamma.shape[1])), gamma, alpha,
-        np.empty((frames, LANES), np.int64), log_likelihoods, sound,
-    )  # fmt: skip
-    for n in range(first, last):
-        losses[n] = offsets[n].sum() - log_likelihoods[n - first]
-        if not sound[n - first] and not np.isnan(offsets[n].sum()):
-            losses[n] = -log_space_likelihood(
-                scores.flat, n * scores.stride_n, scores.stride_t, targets.input_lengths[n],
-                targets.labels[n, : lengths[n - first]], targets.blank, statistics.peaks[n], statistics.normalisers[n],
-                n - first, gamma,
-            )  # fmt: skip
+        scratch.lengths[lane] = problem.target_lengths[n] if n < end else 0
+        for j in range(longest + 1):
+            at, skip = n * call.longest + j, 0.0
+            if 0 < j < scratch.lengths[lane] and problem.labels[at] != problem.labels[at - 1]:
+                skip = 1.0
+            scratch.skip[(j + 1) * LANES + lane] = skip
+        own = problem.input_lengths[n] if n < end else 0
+        fill_lane(problem, slot, lane, own, frames, scratch.lengths[lane], longest)
+    start = slot * call.frames * problem.places
+    run_forward(frames, longest, problem.emissions, start, problem.places, scratch)
+    gamma, kept = scratch.gamma, 0
+    if call.gamma != 0:
+        gamma, kept = problem.gamma, group * call.frames * problem.places
+    run_backward(frames, longest, problem.emissions, start, problem.places, scratch, gamma, kept)
+    for n in range(first, end):
+        offset = 0.0
+        for task in range(problem.tasks):
+            offset += problem.offsets[n * problem.tasks + task]
+        problem.losses[n] = offset - scratch.log_likelihoods[n - first]
+        if not scratch.sound[n - first] and not np.isnan(offset):
+            problem.losses[n] = -log_space_likelihood(problem, n, slot, gamma, kept)
+        if call.gradient != 0:
+            for t in range(call.frames):
+                finish_row(problem, n, t, gamma, kept + t * problem.places + n - first)
 
 
 @parallel_kernel
-def backward(scores, targets, from_logits, zero_infinity, workers, statistics, gamma, losses, weights, dloss, dscores):
-    """dscores [T, N, K] = d · (y − γ) or −d · γ: softmax written first, then the target's classes corrected.
-
-    d = dloss · weight; dloss: [N], or [1] for a mean or a sum. Zero beyond a sample's frames. Where no path fits NaN,
-    or zero with zero_infinity. -> False, and nothing is written, if a label or a length is out of range by now.
-    """
-    if not _in_range(scores, targets):
-        return False
-    T, N, _ = dscores.shape
-    for worker in prange(workers):
-        for t in range(worker, T, workers):
-            for n in range(N):
-                row, d = dscores[t, n], dloss[n if dloss.size > 1 else 0] * weights[n]
-                if t >= targets.input_lengths[n] or (losses[n] == np.inf and zero_infinity):
-                    row[:] = 0.0
-                elif losses[n] == np.inf:
-                    row[:] = np.nan
-                else:
-                    if from_logits:
-                        start = t * scores.stride_t + n * scores.stride_n
-                        _softmax(
-                            scores.flat[start : start + scores.classes], statistics.peaks[n, t],
-                            d / statistics.normalisers[n, t], row,
-                        )  # fmt: skip
-                    else:
-                        row[:] = 0.0
-                    _subtract_gamma(d, targets, n, gamma[n // LANES, t], row)
-    return True
-
-
-@njit(fastmath=FUSED)
-def _softmax(row, peak, factor, out):
-    for k in range(row.size):
-        out[k] = exponential(row[k] - peak) * factor
-
-
-@njit
-def _subtract_gamma(d, targets, n, gamma, row):
-    """What the frame's labels do not hold, its blank does: Σ γ = 1."""
-    rest = 1.0
-    for j in range(targets.target_lengths[n]):
-        share = gamma[j * LANES + n % LANES]
-        row[targets.labels[n, j]] -= d * share
-        rest -= share
-    row[targets.blank] -= d * max(rest, 0.0)
+def multiply(gradient, factors):
+    """gradient [T, N, K] · factors [N or 1], in place. A zero stays: it may be of a frame that does not count."""
+    T, N, K = gradient.shape
+    for t in prange(T):
+        for n in range(N):
+            row, factor = gradient[t, n], factors[n % factors.size]
+            for k in range(K):
+                row[k] = row[k] * factor if row[k] != 0 else row[k]

@@ -7,8 +7,9 @@
 
 - ``ctc_cuda_frames``: a warp per frame reads the K scores once, finds their peak and the sum of the softmax, and
   gathers the few emissions that the target needs.
-- ``ctc_cuda_recursion`` and ``ctc_cuda_sweep``: a block per sample. Its K is gone; what is left is latency. α and β run
-  at the same time and meet in the middle; a lane holds a blank and a label, so that a frame costs two shuffles:
+- ``ctc_cuda_recursion``: a block per sample. Its K is gone; what is left is latency. α and β run at the same time and
+  meet in the middle (``ctc_cuda_sweep``); a lane holds a blank and a label (``ctc_cuda_pair``), so that a frame costs
+  two shuffles; a long target is shared by several warps (``ctc_cuda_warps``):
 
         lane        0     1     2     3           target "cab"; the last blank is a pair of its own
         blank b_j   ␣     ␣     ␣     ␣
@@ -39,9 +40,11 @@ allocated here, so that a CUDA graph can capture it. No atomics: a run gives the
 **Bad input** cannot raise from a kernel. Labels are checked before they index, lengths before they count; a sample with
 bad input has loss NaN, and says why in its words of ``status``: (code, where), see FAULTS.
 
-Arrays: scores [T, N, K] float32, float16 or bfloat16, any strides of t and n; labels [N, L], input_lengths [N],
-target_lengths [N] int64; losses, dloss [N], peaks, normalisers [T, N], gamma [N, T, L+1] float32, column 0 for the
-blank; links [N, L], status [N, 2] int32; dscores [T, N, K] of the scores' type.
+**Limit.** A sample's scratch memory is indexed with 32 bits: T · (3L + 5) < 2^31, L the longest target's length. A
+larger problem is refused by :func:`plan`, with a ValueError.
+
+Arrays: ``ctc_cuda_arguments`` lists them; beside these, status [N, 2] int32, dloss [N] float32, and dscores [T, N, K]
+of the scores' type.
 
 Source: Graves, Fernández, Gomez and Schmidhuber, *Connectionist Temporal Classification*, ICML 2006, section 4.
 """
@@ -52,14 +55,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-from numba import cuda, types
+from numba import cuda
 
+from minicrnn_kernels.ctc_cuda_arguments import Problem, Saved, Scores, Scratch, signature_of
 from minicrnn_kernels.ctc_cuda_arithmetic import SIMULATED
 from minicrnn_kernels.ctc_cuda_frames import frames_kernel
 from minicrnn_kernels.ctc_cuda_gradient import gradient_kernel
-from minicrnn_kernels.ctc_cuda_recursion import RECURSION
-from minicrnn_kernels.ctc_cuda_sweep import SHARED_PER_BLOCK, SHARED_PER_WARP
+from minicrnn_kernels.ctc_cuda_recursion import recursion_kernel
+from minicrnn_kernels.ctc_cuda_warps import SHARED_PER_BLOCK, SHARED_PER_WARP
 
 FAULTS = {
     1: "input_length is out of range",
@@ -73,6 +76,7 @@ SHARED_LIMIT = 48 * 1024  # bytes a block may have without asking the driver for
 MOST_WARPS = 16  # of one direction: two directions make the 1,024 threads of the largest block
 ROWS_PER_BLOCK = 8  # frames, one warp each
 MOST_BLOCKS_Y = 65535
+MOST_WORDS = 2**31 - 1  # of a sample's scratch memory
 
 
 class Launch(NamedTuple):
@@ -88,103 +92,77 @@ class Plan(NamedTuple):
 
     rows: Launch  # the frames and the gradient kernel
     recursion: Launch
-    where: str  # the stored halves of α and β: "shared" or "global" memory; "turns": global, and more strips than warps
+    where: str  # the stored halves of α and β: "shared" or "scratch" memory
+    scratch: int  # words of 64 bits for each sample
 
 
 def plan(frames: int, samples: int, longest: int) -> Plan:
-    """Launch shapes from the sizes alone: what the lengths are is known on the device only.
+    """Launch shapes and memory from the sizes alone: what the lengths are is known on the device only.
+
+    Raises:
+        ValueError: a sample is too large for 32-bit offsets.
 
     >>> plan(frames=24, samples=64, longest=8).recursion
-    Launch(grid=(64, 1), threads=64, shared=6592)
+    Launch(grid=(64, 1), threads=64, shared=6608)
     """
     rows = min(ROWS_PER_BLOCK, max(samples, 1))
     blocks_y = min(-(-samples // rows), MOST_BLOCKS_Y)
     strips = -(-(longest + 1) // 32)
-    warps = 2 * (strips if strips <= MOST_WARPS else MOST_WARPS // 2)
+    warps = 2 * min(strips, MOST_WARPS)
     edges = 8 * (SHARED_PER_BLOCK + warps * SHARED_PER_WARP)
-    lattice = 16 * frames * (longest + 1)
-    where = "turns" if strips > MOST_WARPS else "shared" if edges + lattice <= SHARED_LIMIT else "global"
+    halves = 2 * frames * (longest + 1)
+    where = "shared" if edges + 8 * halves <= SHARED_LIMIT else "scratch"
+    scratch = frames * (longest + 3) + (halves if where == "scratch" else 0)
+    if scratch > MOST_WORDS:
+        raise ValueError(
+            f"{frames} frames and targets of up to {longest} labels are too many for the CUDA kernels, which count in "
+            f"32 bits: frames · (3 · labels + 5) must be below 2^31; shorten them, or take use_backend('torch')"
+        )
     return Plan(
         Launch((frames, blocks_y), 32 * rows, 0),
-        Launch((samples, 1), 32 * warps, edges + lattice if where == "shared" else edges),
+        Launch((samples, 1), 32 * warps, edges + (8 * halves if where == "shared" else 0)),
         where,
+        scratch,
     )
 
 
-class Scratch(NamedTuple):
-    """Where the parts of the scratch memory begin, in float32 words."""
-
-    emissions: int  # [N, T, L+1] numbers of two words
-    blanks: int  # [N, T, L+1] numbers, or nothing: what the recursion stores of the blanks
-    tokens: int  # [N, T, L+1] numbers, or nothing: and of the labels
-    column: int  # [N, 2, 2, T] numbers, or nothing
-    words: int
-
-
-def scratch(frames: int, samples: int, longest: int) -> Scratch:
-    """The parts of the scratch memory."""
-    cells = frames * samples * (longest + 1)
-    where = plan(frames, samples, longest).where
-    half = 0 if where == "shared" else 2 * cells
-    blanks, tokens, column = 2 * cells, 2 * cells + half, 2 * cells + 2 * half
-    return Scratch(0, blanks, tokens, column, column + (8 * frames * samples if where == "turns" else 0))
-
-
-def scratch_words(frames: int, samples: int, longest: int) -> int:
-    """float32 words of scratch memory that :func:`launch_forward` needs."""
-    return scratch(frames, samples, longest).words
-
-
 # Threads of the largest block of each kernel, told to the compiler: 65,536 registers must do for all of them.
-LARGEST_BLOCK = {
-    "frames": 32 * ROWS_PER_BLOCK,
-    "gradient": 32 * ROWS_PER_BLOCK,
-    "recursion_in_shared": 64 * MOST_WARPS,
-    "recursion_in_global": 64 * MOST_WARPS,
-    "recursion_in_turns": 32 * MOST_WARPS,
+LARGEST_BLOCK = {"frames": 32 * ROWS_PER_BLOCK, "gradient": 32 * ROWS_PER_BLOCK, "recursion": 64 * MOST_WARPS}
+KERNELS: dict[str, Callable[[str], Callable[..., Any]]] = {
+    "frames": frames_kernel,
+    "gradient": gradient_kernel,
+    "recursion": recursion_kernel,
 }
-
-SCORES = {"float32": types.float32, "float16": types.int16, "bfloat16": types.uint16}
-
-
-def kernel_and_signature(name: str, dtype: str = "float32") -> tuple[Callable[..., Any], Any]:
-    """The Python function of a kernel, and the types of its arguments: raw pointers and int64."""
-    i64 = types.int64
-    scores, floats, ints, longs = (types.CPointer(kind) for kind in (SCORES[dtype], types.float32, types.int32, i64))
-    problem = (longs, longs, longs, i64, i64, i64, i64, i64, i64)  # labels, lengths, blank, T, N, K, L, from_logits
-    if name == "frames":
-        return frames_kernel(dtype), types.void(scores, i64, i64, *problem, floats, floats, ints, longs)
-    if name == "gradient":
-        saved = (floats, floats, floats, floats, ints)  # losses, peaks, normalisers, gamma, links
-        return gradient_kernel(dtype), types.void(scores, i64, i64, *problem, i64, *saved, floats, scores)
-    last = (i64, floats, floats, floats, ints, longs, longs, longs)
-    return RECURSION[name.removeprefix("recursion_in_")], types.void(longs, *problem, *last)
 
 
 @functools.cache
-def _compiled(name: str, dtype: str, device: int) -> Any:
-    """The kernel compiled for its one signature and one device, whose context is current."""
-    function, signature = kernel_and_signature(name, dtype)
+def _compiled(name: str, variant: str, device: int) -> Any:
+    """A kernel, for a dtype of scores or a place of the stored halves, compiled for a device whose context is current.
+
+    Without link-time optimisation, on where nvJitLink is installed: it would give other code than was checked.
+    """
+    function = KERNELS[name](variant)
     if SIMULATED:
         return cuda.jit(function)
-    return cuda.jit(signature, launch_bounds=LARGEST_BLOCK[name])(function)  # type: ignore[call-arg]
+    options = {"launch_bounds": LARGEST_BLOCK[name], "lto": False}
+    return cuda.jit(signature_of(name, variant), **options)(function)
 
 
 @functools.lru_cache(maxsize=1024)
-def _configured(name: str, dtype: str, shape: Launch, device: int, stream: int) -> Callable[..., None]:
+def _configured(name: str, variant: str, shape: Launch, device: int, stream: int) -> Callable[..., None]:
     """A kernel with its launch shape and stream: what is left is to pass the arguments."""
     on = cuda.external_stream(stream) if stream and not SIMULATED else 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that small grids leave a large GPU idle
-        configured: Callable[..., None] = _compiled(name, dtype, device)[shape.grid, shape.threads, on, shape.shared]
+        configured: Callable[..., None] = _compiled(name, variant, device)[shape.grid, shape.threads, on, shape.shared]
     return configured
 
 
-def _launch(name: str, dtype: str, shape: Launch, device: int, stream: int, *arguments: Any) -> None:
+def _launch(name: str, variant: str, shape: Launch, device: int, stream: int, *arguments: Any) -> None:
     if SIMULATED:  # one object is all configurations of a simulated kernel, so that none can be kept
-        _compiled(name, dtype, device)[shape.grid, shape.threads, 0, shape.shared](*arguments)
+        _compiled(name, variant, device)[shape.grid, shape.threads, 0, shape.shared](*arguments)
     else:
-        _configured(name, dtype, shape, device, stream)(*arguments)
+        _configured(name, variant, shape, device, stream)(*arguments)
 
 
 def _device(device: int) -> contextlib.AbstractContextManager[Any]:
@@ -192,94 +170,54 @@ def _device(device: int) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if SIMULATED else cuda.gpus[device]
 
 
-def _part(scratch_memory: Any, words: int) -> Any:
-    """The numbers in the scratch memory from a word on: an address, or a NumPy array in the simulator."""
-    if SIMULATED:
-        part = scratch_memory[words : len(scratch_memory) // 2 * 2]
-        return part.view(np.int64) if len(part) else np.zeros(1, np.int64)
-    return scratch_memory + 4 * words
+def compile_for(device: int) -> None:
+    """Compile and load what a float32 loss needs first, or raise what stands in the way on this device."""
+    with _device(device):
+        _compiled("frames", "float32", device)
+        _compiled("recursion", "shared", device)
 
 
 def launch_forward(
-    *,
-    scores: Any,
+    scores: Scores,
     dtype: str,
-    stride_t: int,
-    stride_n: int,
-    labels: Any,
-    input_lengths: Any,
-    target_lengths: Any,
-    blank: int,
-    frames: int,
-    samples: int,
-    classes: int,
-    longest: int,
-    from_logits: bool,
-    need_gamma: bool,
-    losses: Any,
-    peaks: Any,
-    normalisers: Any,
-    gamma: Any,
-    links: Any,
+    problem: Problem,
+    saved: Saved,
     status: Any,
-    scratch_memory: Any,
+    scratch_words: Any,
+    *,
+    need_gradient: bool,
     device: int,
     stream: int,
 ) -> None:
-    """Losses, and γ if needed. Arrays are device addresses (flat NumPy arrays in the simulator); shapes above."""
-    if samples == 0:
+    """Losses, and γ if a gradient is needed. Arrays are device addresses, in the simulator flat NumPy arrays.
+
+    Scratch memory is as long as :func:`plan` says, for each sample.
+    """
+    if problem.samples == 0:
         return
-    shapes, parts = plan(frames, samples, longest), scratch(frames, samples, longest)
-    problem = (labels, input_lengths, target_lengths, blank, frames, samples, classes, longest, int(from_logits))
-    emissions = _part(scratch_memory, parts.emissions)
-    blanks, tokens = _part(scratch_memory, parts.blanks), _part(scratch_memory, parts.tokens)
-    column = _part(scratch_memory, parts.column)
+    shapes = plan(problem.frames, problem.samples, problem.longest)
+    needed, scratch = int(need_gradient), Scratch(scratch_words, shapes.scratch)
     with _device(device):
-        if frames:
-            _launch(
-                "frames", dtype, shapes.rows, device, stream,
-                scores, stride_t, stride_n, *problem, peaks, normalisers, links, emissions,
-            )  # fmt: skip
-        _launch(
-            f"recursion_in_{shapes.where}", "float32", shapes.recursion,
-            device, stream,
-            emissions, *problem, int(need_gamma), peaks, losses, gamma, status, blanks, tokens, column,
-        )  # fmt: skip
+        if problem.frames > 0:
+            _launch("frames", dtype, shapes.rows, device, stream, scores, problem, needed, saved, scratch)
+        _launch("recursion", shapes.where, shapes.recursion, device, stream, problem, needed, saved, status, scratch)
 
 
 def launch_gradient(
-    *,
-    scores: Any,
+    scores: Scores,
     dtype: str,
-    stride_t: int,
-    stride_n: int,
-    labels: Any,
-    input_lengths: Any,
-    target_lengths: Any,
-    blank: int,
-    frames: int,
-    samples: int,
-    classes: int,
-    longest: int,
-    from_logits: bool,
-    zero_infinity: bool,
-    losses: Any,
-    peaks: Any,
-    normalisers: Any,
-    gamma: Any,
-    links: Any,
+    problem: Problem,
+    saved: Saved,
     dloss: Any,
     dscores: Any,
+    *,
+    zero_infinity: bool,
     device: int,
     stream: int,
 ) -> None:
-    """The gradient of the scores, from what :func:`launch_forward` left with ``need_gamma``."""
-    if frames * samples == 0:
+    """The gradient of the scores, from what :func:`launch_forward` saved with ``need_gradient``."""
+    if problem.frames * problem.samples == 0:
         return
-    problem = (labels, input_lengths, target_lengths, blank, frames, samples, classes, longest, int(from_logits))
+    shape = plan(problem.frames, problem.samples, problem.longest).rows
     with _device(device):
-        _launch(
-            "gradient", dtype, plan(frames, samples, longest).rows, device, stream,
-            scores, stride_t, stride_n, *problem, int(zero_infinity),
-            losses, peaks, normalisers, gamma, links, dloss, dscores,
-        )  # fmt: skip
+        _launch("gradient", dtype, shape, device, stream, scores, problem, int(zero_infinity), saved, dloss, dscores)

@@ -45,8 +45,8 @@ SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 
 def device_function(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that kernels call; compiled with each kernel, for its types, and always inlined."""
-    inlined = {} if SIMULATED else {"forceinline": True}
-    return cuda.jit(device=True, **inlined)(function)
+    options = {} if SIMULATED else {"forceinline": True, "lto": False}
+    return cuda.jit(device=True, **options)(function)
 
 
 if SIMULATED:
@@ -69,10 +69,6 @@ if SIMULATED:
     @device_function
     def nearest(x):
         return np.rint(x)
-
-    @device_function
-    def index(base, offset):
-        return int(base) + int(offset)
 
     @device_function
     def larger(x, y):
@@ -100,7 +96,7 @@ if SIMULATED:
             return np.float16(x).view(np.uint16)
 
 else:
-    from llvmlite import ir  # type: ignore[import-untyped]
+    from llvmlite import ir
     from numba import types
     from numba.cuda import libdevice
     from numba.cuda.extending import intrinsic
@@ -129,11 +125,6 @@ else:
     @device_function
     def nearest(x):
         return libdevice.rintf(x)
-
-    @device_function
-    def index(base, offset):
-        """base + offset ≥ 0 for a 32-bit offset: one address that stays, one multiply-add for each access."""
-        return np.uint64(base) + np.uint64(np.uint32(offset))
 
     @device_function
     def larger(x, y):

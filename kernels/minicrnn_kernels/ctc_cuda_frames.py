@@ -13,8 +13,8 @@ with y = exp(u − peak) / normaliser from logits, exp(u) from log-probabilities
 that is NaN or +∞ makes the sum NaN; such a frame, and a label that is out of range, get NaN as emission, which the
 recursion carries to the loss. Frames beyond a sample's length are not read.
 
-The warp of frame 0 also links equal labels of the target, for the gradient: `links[n, j]` is 1 + the next position
-that holds label j, 0 if there is none; and its complement (−1 − that) if label j has stood before.
+For the gradient, equal labels of a target are linked: `links[n, j]` is 1 + the next position that holds label j, 0 if
+there is none; and its complement (−1 − that) if label j has stood before. The warp of frame t links label t.
 """
 
 from collections.abc import Callable
@@ -38,6 +38,7 @@ from minicrnn_kernels.ctc_cuda_arithmetic import (
     pack,
     power,
 )
+from minicrnn_kernels.ctc_cuda_memory import part
 
 FULL_WARP = 0xFFFFFFFF
 
@@ -65,24 +66,19 @@ def warp_sum(value):
 
 
 @device_function
-def emission(u, peak, inverse):
-    """exp(u − peak) · inverse, normalised."""
-    return normalised(multiply(exponential(u, peak), (inverse, NIL)))
-
-
-@device_function
-def link(labels, n, longest, count, lane, links):
-    """Link the equal labels of one target; each lane takes every 32nd position."""
-    for j in range(lane, count, 32):
-        label = labels[n * longest + j]
-        following = j + 1
-        while following < count and labels[n * longest + following] != label:
-            following += 1
-        before = j - 1
-        while before >= 0 and labels[n * longest + before] != label:
-            before -= 1
-        one_plus = following + 1 if following < count else 0
-        links[n * longest + j] = np.int32(one_plus if before < 0 else -1 - one_plus)
+def link(labels, j, count, lane):
+    """The link of label j. The lanes look for it at 32 positions at a time."""
+    has_stood_before, following = False, np.int32(count)
+    for i in range(lane, count, 32):
+        if labels[i] == labels[j]:
+            if i < j:
+                has_stood_before = True
+            elif i > j:
+                following = min(following, np.int32(i))
+    for distance in (16, 8, 4, 2, 1):
+        following = min(following, cuda.shfl_xor_sync(FULL_WARP, following, distance))
+    one_plus = following + 1 if following < count else 0
+    return np.int32(-1 - one_plus if cuda.any_sync(FULL_WARP, has_stood_before) else one_plus)
 
 
 def frames_kernel(dtype: str) -> Callable[..., Any]:
@@ -90,12 +86,11 @@ def frames_kernel(dtype: str) -> Callable[..., Any]:
     read = READ[dtype]
 
     @device_function
-    def peak_and_normaliser(scores, row, classes, lane):
+    def peak_and_normaliser(row, classes, lane):
         peak, total = -INFINITY, NIL
         k = lane
         while k + 96 < classes:
-            a, b = read(scores[row + k]), read(scores[row + k + 32])
-            c, d = read(scores[row + k + 64]), read(scores[row + k + 96])
+            a, b, c, d = read(row[k]), read(row[k + 32]), read(row[k + 64]), read(row[k + 96])
             above = larger(larger(larger(a, b), larger(c, d)), peak)
             base = larger(above, LOWEST)  # finite: −∞ − (−∞) would be NaN
             total *= power(peak, base)
@@ -103,7 +98,7 @@ def frames_kernel(dtype: str) -> Callable[..., Any]:
             peak = above
             k += 128
         while k < classes:
-            a = read(scores[row + k])
+            a = read(row[k])
             above = larger(a, peak)
             base = larger(above, LOWEST)
             total = total * power(peak, base) + power(a, base)
@@ -112,50 +107,41 @@ def frames_kernel(dtype: str) -> Callable[..., Any]:
         above = warp_peak(peak)
         return above, warp_sum(total * power(peak, larger(above, LOWEST)))
 
-    def frames(
-        scores,
-        stride_t,
-        stride_n,
-        labels,
-        input_lengths,
-        target_lengths,
-        blank,
-        total_frames,
-        samples,
-        classes,
-        longest,
-        from_logits,
-        peaks,
-        normalisers,
-        links,
-        emissions,
-    ):
-        lane = cuda.threadIdx.x % 32
-        t = cuda.blockIdx.x
+    @device_function
+    def gather(row, legal, base, inverse, labels, count, problem, emissions, lane):
+        """exp(u − base) · inverse, normalised, of the blank and of each label."""
+        for column in range(lane, count + 1, 32):
+            k = problem.blank if column == 0 else labels[column - 1]
+            y = NOT_A_NUMBER, NIL
+            if legal and 0 <= k < problem.classes and (column == 0 or k != problem.blank):
+                y = normalised(multiply(exponential(read(row[k]), base), (inverse, NIL)))
+            emissions[column] = pack(y)
+
+    def frames(scores, problem, need_gradient, saved, scratch):
+        """A block has a frame, t, of a few samples; each of its warps has one of these."""
+        lane, t = cuda.threadIdx.x % 32, cuda.blockIdx.x
         warps = cuda.blockDim.x // 32
-        for n in range(cuda.blockIdx.y * warps + cuda.threadIdx.x // 32, samples, cuda.gridDim.y * warps):
-            count = checked(target_lengths[n], longest)
-            if t == 0:
-                link(labels, n, longest, count, lane, links)
-            if t >= checked(input_lengths[n], total_frames):
+        for n in range(cuda.blockIdx.y * warps + cuda.threadIdx.x // 32, problem.samples, cuda.gridDim.y * warps):
+            labels = part(problem.labels, n * problem.longest)
+            count = checked(problem.target_lengths[n], problem.longest)
+            if need_gradient and t < count:  # of more labels than frames none is wanted: no path fits
+                leads_to = link(labels, t, count, lane)
+                if lane == 0:
+                    saved.links[n * problem.longest + t] = leads_to
+            if t >= checked(problem.input_lengths[n], problem.frames):
                 continue
-            row = t * stride_t + n * stride_n
-            peak, total = peak_and_normaliser(scores, row, classes, lane)
-            legal = total > NIL if from_logits else total >= NIL  # neither holds for NaN
+            row = part(scores.values, t * scores.stride_t + n * scores.stride_n)
+            peak, total = peak_and_normaliser(row, problem.classes, lane)
+            legal = total > NIL if problem.from_logits else total >= NIL  # neither holds for NaN
             base, inverse = NIL, ONE
-            if from_logits:
+            if problem.from_logits:
                 base, inverse = larger(peak, LOWEST), ONE / total if legal else NIL
             if lane == 0:
-                peaks[t * samples + n] = peak if legal or total == NIL else NOT_A_NUMBER
-                if from_logits:
-                    normalisers[t * samples + n] = total
-            width = longest + 1
-            place = (n * total_frames + t) * width
-            for column in range(lane, count + 1, 32):
-                k = blank if column == 0 else labels[n * longest + column - 1]
-                y = NOT_A_NUMBER, NIL
-                if legal and 0 <= k < classes and (column == 0 or k != blank):
-                    y = emission(read(scores[row + k]), base, inverse)
-                emissions[place + column] = pack(y)
+                place = t * problem.samples + n
+                saved.peaks[place] = peak if legal or total == NIL else NOT_A_NUMBER
+                if problem.from_logits:
+                    saved.normalisers[place] = total
+            emissions = part(scratch.words, n * scratch.per_sample + t * (problem.longest + 1))
+            gather(row, legal, base, inverse, labels, count, problem, emissions, lane)
 
     return frames

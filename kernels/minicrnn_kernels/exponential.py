@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
+from minicrnn_kernels import vectors
 from minicrnn_kernels.compiling import FUSED
 
 # Below these, the result is 0: 2ⁿ is no normal number any more.
@@ -30,30 +31,20 @@ _LOG2_E = 1 / math.log(2)
 
 
 @njit(fastmath=FUSED)
-def exp_float32(x):
-    """eˣ for x ≤ 0, within 8e-8 of it; NaN stays NaN."""
-    clamped = LEAST_FLOAT32 if x < LEAST_FLOAT32 else x  # this way round, NaN passes
-    n = np.floor(clamped * _LOG2_E_FLOAT32 + _f(0.5))
-    r = clamped - n * _f(0.693359375) - n * _f(-2.12194440e-4)
-    p = _f(1.9875691500e-4)
-    p = p * r + _f(1.3981999507e-3)
+def _polynomial_float32(r):
+    """eʳ of a number or a vector."""
+    p = _f(1.9875691500e-4) * r + _f(1.3981999507e-3)
     p = p * r + _f(8.3334519073e-3)
     p = p * r + _f(4.1665795894e-2)
     p = p * r + _f(1.6666665459e-1)
     p = p * r + _f(5.0000001201e-1)
-    p = p * (r * r) + r + _f(1)
-    two_to_the_n = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-    return _f(0) if x < LEAST_FLOAT32 else p * two_to_the_n
+    return p * (r * r) + r + _f(1)
 
 
 @njit(fastmath=FUSED)
-def exp_float64(x):
-    """eˣ for x ≤ 0, within 1e-14 of it: Σ rᵏ/k! up to k = 11; NaN stays NaN."""
-    clamped = LEAST_FLOAT64 if x < LEAST_FLOAT64 else x
-    n = np.floor(clamped * _LOG2_E + 0.5)
-    r = clamped - n * 6.93145751953125e-1 - n * 1.42860682030941723212e-6
-    p = 1 / 39916800
-    p = p * r + 1 / 3628800
+def _polynomial_float64(r):
+    """eʳ of a number or a vector: Σ rᵏ/k! up to k = 11."""
+    p = 1 / 39916800 * r + 1 / 3628800
     p = p * r + 1 / 362880
     p = p * r + 1 / 40320
     p = p * r + 1 / 5040
@@ -63,19 +54,54 @@ def exp_float64(x):
     p = p * r + 1 / 6
     p = p * r + 1 / 2
     p = p * r + 1
-    p = p * r + 1
+    return p * r + 1
+
+
+@njit(fastmath=FUSED)
+def exp_float32(x):
+    """eˣ for x ≤ 0, within 8e-8 of it; NaN stays NaN."""
+    clamped = LEAST_FLOAT32 if x < LEAST_FLOAT32 else x  # this way round, NaN passes
+    n = np.floor(clamped * _LOG2_E_FLOAT32 + _f(0.5))
+    p = _polynomial_float32(clamped - n * _f(0.693359375) - n * _f(-2.12194440e-4))
+    two_to_the_n = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    return _f(0) if x < LEAST_FLOAT32 else p * two_to_the_n
+
+
+@njit(fastmath=FUSED)
+def exp_float64(x):
+    """eˣ for x ≤ 0, within 1e-14 of it; NaN stays NaN."""
+    clamped = LEAST_FLOAT64 if x < LEAST_FLOAT64 else x
+    n = np.floor(clamped * _LOG2_E + 0.5)
+    p = _polynomial_float64(clamped - n * 6.93145751953125e-1 - n * 1.42860682030941723212e-6)
     two_to_the_n = np.int64((np.int64(n) + np.int64(1023)) << np.int64(52)).view(np.float64)
     return 0.0 if x < LEAST_FLOAT64 else p * two_to_the_n
 
 
+@njit
+def _exp_vector_float32(x):
+    n = vectors.floor(x * _LOG2_E_FLOAT32 + _f(0.5))
+    p = _polynomial_float32(x - n * _f(0.693359375) - n * _f(-2.12194440e-4))
+    return vectors.where_less(x, LEAST_FLOAT32, _f(0), p * vectors.two_to_the(n))
+
+
+@njit
+def _exp_vector_float64(x):
+    n = vectors.floor(x * _LOG2_E + 0.5)
+    p = _polynomial_float64(x - n * 6.93145751953125e-1 - n * 1.42860682030941723212e-6)
+    return vectors.where_less(x, LEAST_FLOAT64, 0.0, p * vectors.two_to_the(n))
+
+
 def exponential(x: float) -> float:
-    """eˣ for x ≤ 0, in the precision of x. For compiled code; this body is what it stands for."""
+    """eˣ for x ≤ 0, a number or a vector, in its precision. For compiled code; this body is what it stands for."""
     return math.exp(x)
 
 
 @overload(exponential)
 def _exponential(x: Any) -> Any:
-    chosen = exp_float32 if x == types.float32 else exp_float64
+    if isinstance(x, vectors.Vector):
+        chosen = _exp_vector_float32 if x.element == types.float32 else _exp_vector_float64
+    else:
+        chosen = exp_float32 if x == types.float32 else exp_float64
 
     def implementation(x: Any) -> Any:
         return chosen(x)

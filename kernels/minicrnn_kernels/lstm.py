@@ -1,6 +1,6 @@
 """An LSTM layer on the CPU, one or both directions, all frames in one call: the recursion, forward and backward.
 
-    forward:    a_t = W_ih x_t + bias + W_hh h_{t−1}   ->   gates, c_t, h_t = o ⊙ tanh(c_t) (= W_hr m_t with a projection)
+    forward:    a_t = W_ih x_t + bias + W_hh h_{t−1}   ->   gates, c_t, m_t = o ⊙ tanh(c_t), h_t = m_t or W_hr m_t
     backward:   dh_t, dc_t   ->   da_t, dh_{t−1} = da_t W_hh, dc_{t−1}
 
 What needs no recursion is left to BLAS: W_ih x before, and dx and the weights' gradients after.
@@ -47,8 +47,8 @@ def forward(workers, batch_sizes, bias, hh, hh_reverse, hr, hr_reverse, h0, c0, 
             d, first = task % directions, task // directions * ROWS_A_TASK
             last = min(first + ROWS_A_TASK, N)
             _forward_task(
-                d, first, batch_sizes, bias[d], hh if d == 0 else hh_reverse, hr if d == 0 else hr_reverse, h0[d], c0[d],
-                gates, saved[0][d], saved[1][d], y, h_n[d, first:last], c_n[d, first:last],
+                d, first, batch_sizes, bias[d], hh if d == 0 else hh_reverse, hr if d == 0 else hr_reverse, h0[d],
+                c0[d], gates, saved[0][d], saved[1][d], y, h_n[d, first:last], c_n[d, first:last],
             )  # fmt: skip
 
 

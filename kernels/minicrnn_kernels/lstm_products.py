@@ -19,24 +19,25 @@ from numba import njit
 
 from minicrnn_kernels.compiling import REORDERED
 
+COLUMNS = 4  # of a tile
+
 
 @njit(fastmath=REORDERED)
 def product(a, b, out, falling):
     """a: [R, K], b: [C, K] -> out: [R, C], the last columns first if falling."""
     rows, columns = out.shape
-    width = 4 if rows > 1 else 8
-    whole = columns - columns % width
-    # A tile of a single row waits for its sums, so a fourth row at the end is taken as two and two.
+    # A tile of a single row would wait for its sums: a fourth row at the end is taken as two and two, and a row that
+    # is alone, column by column.
     threes = rows // 3 - (rows % 3 == 1 and rows > 1)
-    for begin in range(0, whole, width):
-        c = whole - width - begin if falling else begin
-        if rows == 1:
-            _one_row(a, b, c, out)
+    whole = columns - columns % COLUMNS if rows > 1 else 0
+    for begin in range(0, whole, COLUMNS):
+        c = whole - COLUMNS - begin if falling else begin
         for tile in range(threes):
             _three_rows(a, 3 * tile, b, c, out)
         for r in range(3 * threes, rows - 1, 2):
             _two_rows(a, r, b, c, out)
-    for c in range(whole, columns):
+    for column in range(whole, columns):
+        c = columns - 1 - (column - whole) if falling else column
         for r in range(rows):
             out[r, c] = _dot(a[r], b[c])
 
@@ -91,24 +92,6 @@ def _two_rows(a, r, b, c, out):
         s13 += x1 * y
     out[r, c], out[r, c + 1], out[r, c + 2], out[r, c + 3] = s00, s01, s02, s03
     out[r + 1, c], out[r + 1, c + 1], out[r + 1, c + 2], out[r + 1, c + 3] = s10, s11, s12, s13
-
-
-@njit(fastmath=REORDERED, inline="always")
-def _one_row(a, b, c, out):
-    x = a[0]
-    b0, b1, b2, b3, b4, b5, b6, b7 = b[c], b[c + 1], b[c + 2], b[c + 3], b[c + 4], b[c + 5], b[c + 6], b[c + 7]
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = a.dtype.type(0)
-    for k in range(x.size):
-        s0 += x[k] * b0[k]
-        s1 += x[k] * b1[k]
-        s2 += x[k] * b2[k]
-        s3 += x[k] * b3[k]
-        s4 += x[k] * b4[k]
-        s5 += x[k] * b5[k]
-        s6 += x[k] * b6[k]
-        s7 += x[k] * b7[k]
-    out[0, c], out[0, c + 1], out[0, c + 2], out[0, c + 3] = s0, s1, s2, s3
-    out[0, c + 4], out[0, c + 5], out[0, c + 6], out[0, c + 7] = s4, s5, s6, s7
 
 
 @njit(fastmath=REORDERED)

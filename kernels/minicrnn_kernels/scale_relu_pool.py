@@ -17,7 +17,7 @@ images are one axis, [N, H, W·C], for the compiled functions.
 import numpy as np
 from numba import njit, prange
 
-from minicrnn_kernels.compiling import FUSED, parallel_kernel
+from minicrnn_kernels.compiling import parallel_kernel
 
 # An index of this type is not checked for counting from the end: what lets loops over a part of a row become vectors.
 U = np.uint64
@@ -70,20 +70,23 @@ def _forward(x, scale, shift, C, lower, ph, pw, in_place, y, route):
         _forward_row(x, scale, shift, C, lower, row // Ho, row % Ho, ph, pw, in_place, y, route)
 
 
-@njit(fastmath=FUSED)
+@njit(inline="always")  # compiled once, with its only caller: that takes a second less
 def _forward_row(x, scale, shift, C, lower, n, o, ph, pw, in_place, y, route):
     """Output row o of image n."""
     width, last = y.shape[2], ph * pw - 1
     for begin in range(0, width, scale.size):
         length = min(scale.size, width - begin)
         r = begin if route.shape[2] == width else 0
-        if not in_place:
+        if in_place:  # a loop of its own: where x and y may overlap, no vectors are used
             for c in range(length):
-                y[n, o, U(begin + c)] = x[n, o * ph, U(begin * pw + c)]
-        for c in range(length):
-            z = y[n, o, U(begin + c)] * scale[c] + shift[c]
-            y[n, o, U(begin + c)] = 0 if z < lower else z
-            route[n, o, U(r + c)] = -1 if z <= lower else 0
+                z = y[n, o, U(begin + c)] * scale[c] + shift[c]
+                y[n, o, U(begin + c)] = 0 if z < lower else z
+                route[n, o, U(r + c)] = -1 if z <= lower else 0
+        else:
+            for c in range(length):
+                z = x[n, o * ph, U(begin * pw + c)] * scale[c] + shift[c]
+                y[n, o, U(begin + c)] = 0 if z < lower else z
+                route[n, o, U(r + c)] = -1 if z <= lower else 0
         # Beside the maximum so far, which the ReLU does not change any more, three places at a time. In the place of
         # those that are missing the last comes again: it does not win against itself.
         for k in range(1, last + 1, 3):
@@ -131,7 +134,7 @@ def _backward(dy, route, scale, C, ph, pw, dx, parts, tasks):
             _backward_row(dy, route, scale, C, row // Ho, row % Ho, ph, pw, dx, parts, task)
 
 
-@njit(fastmath=FUSED)
+@njit(inline="always")  # compiled once, with its only caller: that takes a second less
 def _backward_row(dy, route, scale, C, n, o, ph, pw, dx, parts, task):
     """The rows of dx under output row o; with the last one, those that are cut off below it."""
     width, height = dy.shape[2], dy.shape[1]

@@ -18,7 +18,7 @@ numbers, and not K runs whose distance may be a multiple of 4096 bytes, where th
 the cache. M and dV, which it writes, are [K, P, C]: other orders of its results cost it time.
 
 The transform of a tile goes along its rows first, then along its columns (``winograd_strips``); in between, the tile
-lies in a buffer for 64 channels, 9 KB in float32, which stays in the first cache. Channels are last and innermost in
+lies in a buffer for 128 channels, 18 KB in float32, which stays in the first cache. Channels are last and innermost in
 all loops. All arrays are flat and contiguous here; the docstrings give the shapes they stand for.
 
 Source: Lavin and Gray, *Fast algorithms for convolutional neural networks* (2015), arXiv 1509.09308, section 4.
@@ -110,7 +110,7 @@ def input_backward(dV, tiling, C, dx):
 
 @inner
 def _read_tiles(transform, pixels, tiling, place, row, first, C, target):
-    """A row of tiles, channels [first, first + 64) of them: pixels -> K numbers in target [P, K, C].
+    """A row of tiles, channels [first, first + 128) of them: pixels -> K numbers in target [P, K, C].
 
     place: height and width of the images, the zeros above and left of them, and the pixels a tile reads along an axis.
     """
@@ -188,7 +188,7 @@ def weight_backward(dU, tile, C_in, C_out, dweight):
 
 @inner
 def _weight_forward(weight, tile, C_in, C_out, begin, first, U):
-    """Input channels [begin, begin + 8), output channels [first, first + 64)."""
+    """Input channels [begin, begin + 8), output channels [first, first + 128)."""
     n, count, end = tile + 2, min(CHANNELS, C_out - first), min(begin + _INPUTS, C_in)
     half_way, results = _INPUTS * 9 * CHANNELS, (_INPUTS * 9 + 3 * n) * CHANNELS
     buffer = np.empty(results + n * CHANNELS, weight.dtype)

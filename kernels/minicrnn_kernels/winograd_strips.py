@@ -1,4 +1,4 @@
-"""The transforms of Winograd convolution along one axis, for up to 64 channels side by side.
+"""The transforms of Winograd convolution along one axis, for up to 128 channels side by side.
 
 Their names are those of the transforms in ``winograd``. Here are those of F(4, 3), whose points are 0, ±5/8, ±3/2, ∞;
 ``winograd_strips_2`` has those of F(2, 3), with 0, ±1, ∞. The matrices follow from the points; in row p:
@@ -28,7 +28,7 @@ from numba import njit
 
 from minicrnn_kernels.compiling import FUSED
 
-CHANNELS = 64
+CHANNELS = 128
 # Only called by other kernels: the wrappers that Python would need double the time that compiling takes.
 _compiler: Any = njit
 inner = _compiler(fastmath=FUSED, no_cpython_wrapper=True, no_cfunc_wrapper=True)

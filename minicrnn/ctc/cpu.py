@@ -2,9 +2,16 @@
 
 float32 and float64 scores are read where they are, whatever their strides over frames and samples, as long as the
 classes of a frame are contiguous; others, and float16 and bfloat16, are copied to float32 first.
+
+The forward pass makes the gradient along with the loss, for a dloss of 1, while each score is at hand. It takes as much
+memory as the scores, and the backward pass hands that memory out, multiplied by dloss where that is not 1. A second
+backward pass (``retain_graph=True``) runs all of it again, and gets the same bits.
+
+For a small batch, Python takes longer than the kernels, and each tensor counts. Hence the kernel is called with one
+array of addresses and sizes.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -15,8 +22,10 @@ from minicrnn.ctc.levels import Options
 from minicrnn.ctc.targets import CTCTargets, Lengths, checked_blank, checked_peaks, frames_that_count, prepare
 from minicrnn.threads import kernel_threads, run_kernel
 from minicrnn_kernels import ctc_cpu
+from minicrnn_kernels.ctc_cpu_problem import LANES
 
-_READ_IN_PLACE: dict[torch.dtype, Any] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+# What the kernels read in place, and a number of the type for them to know it by.
+_NUMBERS: dict[torch.dtype, Any] = {torch.float32: np.float32(0), torch.float64: np.float64(0)}
 
 
 class CpuSaved(NamedTuple):
@@ -28,11 +37,8 @@ class CpuSaved(NamedTuple):
     target_lengths: Tensor  # [N]
     blank: int
     options: Options
-    peaks: Tensor  # [N, T] the largest score of each frame; empty from log-probabilities
-    normalisers: Tensor  # [N, T] Σ_k exp(score − peak); empty from log-probabilities
-    gamma: Tensor  # as ctc_cpu.gamma_shape
-    losses: Tensor  # [N]; ∞ where no path fits
-    weights: Tensor  # [N]: of each loss in the reduced one
+    gradient: list[Tensor]  # [T, N, K] for a dloss of 1, until somebody takes it
+    gamma: Any  # [groups, T, P], as minicrnn_kernels.ctc_cpu_problem has it; None unless options.labels_only
 
 
 def prepare_cpu(
@@ -42,15 +48,16 @@ def prepare_cpu(
 
     That takes a third off the time for a single word. What the kernel finds wrong, ``prepare`` puts into words.
     """
-    given = CTCTargets(targets, input_lengths, target_lengths, checked_blank(blank, scores.shape[2]))  # type: ignore
     N = scores.shape[1]
-    readable = all(map(_readable, given[:3])) and targets.dim() == 2 and len(targets) == N
-    if readable and given.input_lengths.shape == given.target_lengths.shape == (N,):
-        return scores, given
-    return prepare(scores, *given)
+    if (
+        _readable(targets) and _readable(input_lengths) and _readable(target_lengths)
+        and targets.dim() == 2 and len(targets) == N and input_lengths.shape == target_lengths.shape == (N,)
+    ):  # fmt: skip
+        return scores, CTCTargets(targets, input_lengths, target_lengths, checked_blank(blank, scores.shape[2]))
+    return prepare(scores, targets, input_lengths, target_lengths, blank)
 
 
-def _readable(value: object) -> bool:
+def _readable(value: Any) -> TypeGuard[Tensor]:
     return isinstance(value, Tensor) and value.dtype is torch.int64 and value.is_cpu and value.is_contiguous()
 
 
@@ -62,36 +69,43 @@ def ctc_cpu_forward(
     Raises:
         ValueError: naming the sample, for scores that mean nothing, and for targets as ``prepare``.
     """
-    T, N, K = scores.shape
-    values = scores if scores.dtype in _READ_IN_PLACE else scores.float()
+    values = scores if scores.dtype in _NUMBERS else scores.float()
+    T, N, K = values.shape
     if K > 1 and values.stride(2) != 1:
         values = values.contiguous()
-    dtype = _READ_IN_PLACE[values.dtype]
-    groups, frames, places = ctc_cpu.gamma_shape(T, N, targets.labels.shape[1])
-    from_logits, reduction, zero_infinity = options
-    saved = CpuSaved(
-        values,
-        *targets,
-        options,
-        peaks=_empty(dtype, N, T if from_logits else 0),
-        normalisers=_empty(dtype, N, T if from_logits else 0),
-        gamma=_empty(dtype, groups, frames if need_gradient else 1, places),
-        losses=_empty(dtype, N),
-        weights=_empty(dtype, N),
-    )
-    threads = kernel_threads()
-    problem, results = _arguments(saved)
-    total = run_kernel(
-        ctc_cpu.forward, threads, dtype,
-        *problem, from_logits, reduction == "mean", zero_infinity, threads, *results,
-    )  # fmt: skip
+    gamma = None
+    if options.labels_only:
+        gamma = np.empty((-(-N // LANES), T, targets.labels.shape[1] + 1, LANES), _NUMBERS[values.dtype].dtype)
+    saved = CpuSaved(values, *targets, options, [], gamma)
+    total, losses = _run(saved, need_gradient and gamma is None)
     if total != total:  # NaN: something was wrong, which these put into words
         prepare(scores, *targets)
-        checked_peaks(scores.detach(), targets.input_lengths, allow_empty_frames=not from_logits)
-    if reduction != "none":
-        return torch.from_numpy(np.array(total, dtype)), saved
-    losses = saved.losses
-    return torch.where(losses == torch.inf, 0.0, losses) if zero_infinity else losses.clone(), saved
+        checked_peaks(scores.detach(), targets.input_lengths, allow_empty_frames=not options.from_logits)
+    if options.reduction != "none":
+        return torch.from_numpy(np.array(total, losses.dtype)), saved
+    if options.zero_infinity:
+        losses[losses == np.inf] = 0
+    return torch.from_numpy(losses), saved
+
+
+def _run(saved: CpuSaved, need_gradient: bool) -> tuple[float, Any]:
+    """The kernel -> the reduced loss, and each. Puts the gradient into saved.gradient."""
+    scores, labels, input_lengths, target_lengths, blank, options, gradient, gamma = saved
+    T, N, K = scores.shape
+    stride_t, stride_n, _ = scores.stride()
+    number, threads = _NUMBERS[scores.dtype], kernel_threads()
+    losses, address = np.empty(N, number.dtype), 0
+    if need_gradient:
+        gradient.append(torch.from_numpy(gradient_array((T, N, K), number.dtype)))
+        address = gradient[0].data_ptr()
+    # The fields of a minicrnn_kernels.ctc_cpu_problem.Call, in its order. What it points to is held here.
+    call = (
+        scores.data_ptr(), stride_t, stride_n, T, N, K,
+        labels.data_ptr(), input_lengths.data_ptr(), target_lengths.data_ptr(), labels.shape[1], blank,
+        options.from_logits, options.reduction == "mean", options.zero_infinity, threads,
+        losses.ctypes.data, address, 0 if gamma is None else gamma.ctypes.data,
+    )  # fmt: skip
+    return run_kernel(ctc_cpu.forward, threads, number.dtype, np.array(call, np.int64), number), losses
 
 
 def ctc_cpu_backward(dloss: Tensor, saved: CpuSaved) -> Tensor:
@@ -100,45 +114,32 @@ def ctc_cpu_backward(dloss: Tensor, saved: CpuSaved) -> Tensor:
     Raises:
         RuntimeError: labels or lengths were changed, behind autograd's back, to what is out of range.
     """
-    dtype = _READ_IN_PLACE[saved.losses.dtype]
-    dscores = gradient_array(saved.scores.shape, dtype)
-    threads = kernel_threads()
-    problem, results = _arguments(saved)
-    in_range = run_kernel(
-        ctc_cpu.backward, threads, dtype,
-        *problem, saved.options.from_logits, saved.options.zero_infinity, threads, *results,
-        np.ascontiguousarray(dloss.numpy(), dtype).reshape(-1), dscores,
-    )  # fmt: skip
-    if not in_range:
+    try:
+        gradient = saved.gradient.pop()  # ours from here on: another thread finds none
+    except IndexError:
+        gradient = _gradient_again(saved)
+    if dloss.item() != 1 if dloss.dim() == 0 else (dloss != 1).any():
+        factors = np.atleast_1d(dloss.numpy())
+        run_kernel(ctc_cpu.multiply, kernel_threads(), factors.dtype, gradient.numpy(), np.ascontiguousarray(factors))
+    return gradient
+
+
+def _gradient_again(saved: CpuSaved) -> Tensor:
+    scores = saved.scores
+    if scores.shape[2] > 1 and scores.stride(2) != 1:  # hooks on saved tensors may hand back other strides
+        scores = scores.contiguous()
+    labels, input_lengths, target_lengths = (tensor.contiguous() for tensor in saved[1:4])
+    again = CpuSaved(scores, labels, input_lengths, target_lengths, saved.blank, saved.options, [], None)
+    total, losses = _run(again, need_gradient=True)
+    if total != total and len(losses) > 0:
         raise RuntimeError("targets or lengths were changed between the loss and its backward pass")
-    return torch.from_numpy(dscores)
-
-
-def _empty(dtype: Any, *shape: int) -> Tensor:
-    return torch.from_numpy(np.empty(shape, dtype))
+    return again.gradient.pop()
 
 
 def label_occupancy(saved: CpuSaved) -> Tensor:
     """γ of each label of the target, [T, N, L]."""
     T, N, _ = saved.scores.shape
-    L = saved.labels.shape[1]
-    by_lane = saved.gamma.unflatten(2, (-1, ctc_cpu.LANES))  # [groups, T, pairs, lanes]
-    gamma = by_lane.permute(1, 0, 3, 2).flatten(1, 2)[:, :N, :L]
-    inside = torch.arange(L) < saved.target_lengths[:, None]
+    by_lane = torch.from_numpy(saved.gamma)  # [groups, T, L + 1, lanes]
+    gamma = by_lane.permute(1, 0, 3, 2).flatten(1, 2)[:, :N, 1:]
+    inside = torch.arange(gamma.shape[2]) < saved.target_lengths[:, None]
     return torch.where(frames_that_count(T, saved.input_lengths)[..., None] & inside, gamma, 0.0)
-
-
-def _arguments(saved: CpuSaved) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """What both kernels take: scores and targets; and statistics, γ, losses and weights."""
-    scores = saved.scores.detach()
-    T, N, K = scores.shape
-    if K > 1 and scores.stride(2) != 1:  # hooks on saved tensors may hand back other strides
-        scores = scores.contiguous()
-    stride_t, stride_n, _ = scores.stride()
-    extent = (T - 1) * stride_t + (N - 1) * stride_n + K if scores.numel() else 0
-    labels, input_lengths, target_lengths = (tensor.contiguous().numpy() for tensor in saved[1:4])
-    peaks, normalisers, *others = (tensor.contiguous().numpy() for tensor in saved[-5:])
-    return (
-        ctc_cpu.Scores(scores.as_strided((extent,), (1,)).numpy(), stride_t, stride_n, T, K),
-        ctc_cpu.Targets(labels, input_lengths, target_lengths, saved.blank),
-    ), (ctc_cpu.Statistics(peaks, normalisers), *others)

@@ -42,8 +42,8 @@ class CudaSaved(NamedTuple):
     losses: Tensor  # [N] float32; ∞ where no path fits
     peaks: Tensor  # [T, N] the largest score of each frame
     normalisers: Tensor  # [T, N] Σ_k exp(score − peak); empty from log-probabilities
-    gamma: Tensor  # [N, T, L+1]
-    links: Tensor  # [N, L] int32, from each label to the next equal one
+    gamma: Tensor  # [N, T, L+1]; empty without gradient
+    links: Tensor  # [N, L] int32, from each label to the next equal one; empty without gradient
     blank: int
     options: Options
 
@@ -51,14 +51,16 @@ class CudaSaved(NamedTuple):
 def ctc_cuda_forward(
     scores: Tensor, targets: CTCTargets, options: Options, *, need_gradient: bool
 ) -> tuple[Tensor, CudaSaved]:
-    """The loss, in float32; a sample whose input is bad makes it NaN. Without gradient, γ stays empty.
+    """The loss, in float32; a sample whose input is bad makes it NaN.
 
     Raises:
-        ValueError: for an *earlier* call on the same device, whose bad input has become known.
+        ValueError: for an *earlier* call on the same device, whose bad input has become known; for a sample too large
+            for the kernels' 32-bit offsets, T · (3L + 5) ≥ 2^31.
     """
     kernels, gpu, device = _kernels(), cuda_device.gpu, scores.device
     T, N, K = scores.shape
     L = targets.labels.shape[1]
+    plan = kernels.plan(T, N, L)
     if K > 1 and scores.stride(2) != 1:
         scores = scores.contiguous()
 
@@ -76,17 +78,17 @@ def ctc_cuda_forward(
             peaks=empty(T, N),
             normalisers=empty(T, N) if options.from_logits else empty(0),
             gamma=empty(N, T, L + 1) if need_gradient else empty(0),
-            links=empty(N, L, dtype=torch.int32),
+            links=empty(*((N, L) if need_gradient else (0,)), dtype=torch.int32),
             blank=targets.blank,
             options=options,
         )
         status = empty(N, 2, dtype=torch.int32)
-        scratch = empty(kernels.scratch_words(T, N, L))
+        scratch = empty(N * plan.scratch, dtype=torch.int64)
         kernels.launch_forward(
-            **_arguments(saved),
-            need_gamma=need_gradient,
-            status=gpu.argument(status),
-            scratch_memory=gpu.argument(scratch),
+            *_arguments(saved),
+            gpu.argument(status),
+            gpu.argument(scratch),
+            need_gradient=need_gradient,
             **gpu.place(device),
         )
         cuda_device.watch(status, lambda what, where: kernels.FAULTS[what].format(where=where))
@@ -114,10 +116,10 @@ def ctc_cuda_backward(dloss: Tensor, saved: CudaSaved) -> Tensor:
         dlosses = dlosses.to(torch.float32).contiguous()
         dscores = torch.empty(saved.scores.shape, dtype=saved.scores.dtype, device=device)
         kernels.launch_gradient(
-            **_arguments(saved),
+            *_arguments(saved),
+            gpu.argument(dlosses),
+            gpu.argument(dscores),
             zero_infinity=saved.options.zero_infinity,
-            dloss=gpu.argument(dlosses),
-            dscores=gpu.argument(dscores),
             **gpu.place(device),
         )
     return dscores
@@ -135,22 +137,23 @@ def _as_launched(saved: CudaSaved) -> CudaSaved:
     return saved._replace(scores=scores, **dense)
 
 
-def _arguments(saved: CudaSaved) -> dict[str, object]:
-    """What both launches take."""
-    T, N, K = saved.scores.shape
-    arrays = saved._asdict()
-    blank, from_logits = arrays.pop("blank"), arrays.pop("options").from_logits
-    return {name: cuda_device.gpu.argument(tensor) for name, tensor in arrays.items()} | {
-        "dtype": DTYPES[saved.scores.dtype],
-        "stride_t": saved.scores.stride(0),
-        "stride_n": saved.scores.stride(1),
-        "blank": blank,
-        "from_logits": from_logits,
-        "frames": T,
-        "samples": N,
-        "classes": K,
-        "longest": saved.labels.shape[1],
-    }
+def _arguments(saved: CudaSaved) -> tuple[Any, str, Any, Any]:
+    """What both launches take: scores, their dtype, the problem, and what the forward pass finds."""
+    kernels, (T, N, K) = _kernels(), saved.scores.shape
+    argument = {name: cuda_device.gpu.argument(value) for name, value in saved._asdict().items() if name in _ADDRESSED}
+    scores = kernels.Scores(cuda_device.gpu.argument(saved.scores), saved.scores.stride(0), saved.scores.stride(1))
+    problem = kernels.Problem(
+        labels=argument.pop("labels"),
+        input_lengths=argument.pop("input_lengths"),
+        target_lengths=argument.pop("target_lengths"),
+        blank=saved.blank,
+        frames=T,
+        samples=N,
+        classes=K,
+        longest=saved.labels.shape[1],
+        from_logits=int(saved.options.from_logits),
+    )
+    return scores, DTYPES[saved.scores.dtype], problem, kernels.Saved(**argument)
 
 
 def _kernels() -> ModuleType:

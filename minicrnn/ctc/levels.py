@@ -20,6 +20,7 @@ class Options(NamedTuple):
     from_logits: bool
     reduction: str = "none"
     zero_infinity: bool = False
+    labels_only: bool = False  # γ of the labels is what is wanted, and no gradient
 
 
 class Prepare(Protocol):
@@ -31,7 +32,7 @@ class Prepare(Protocol):
 
 
 class Forward(Protocol):
-    """The loss, reduced, in float32 or better; and what the backward pass needs: a NamedTuple of tensors and others."""
+    """The loss, reduced, in float32 or better; and what the backward pass needs: a NamedTuple, tensors first."""
 
     def __call__(
         self, scores: Tensor, targets: CTCTargets, options: Options, *, need_gradient: bool

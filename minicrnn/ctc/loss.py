@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from minicrnn.autograd import once_differentiable
+from minicrnn.autograd import once_differentiable, refuse_transforms
 from minicrnn.ctc.levels import Level, Options, level_for
 from minicrnn.ctc.reduction import REDUCTIONS
 from minicrnn.ctc.targets import CTCTargets, Lengths, batched_scores
@@ -32,18 +32,17 @@ class _CTC(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, targets: CTCTargets, options: Options, level: Level) -> Tensor:
         loss, saved = level.forward(scores, targets, options, need_gradient=True)
-        # Tensors go where autograd notices if somebody changes them; other values stay in their places.
-        ctx.save_for_backward(*(value for value in saved if isinstance(value, Tensor)))
-        ctx.saved_type = type(saved)
-        ctx.others = [None if isinstance(value, Tensor) else value for value in saved]
+        # The tensors, which come first, go where autograd notices if somebody changes them.
+        tensors = [value for value in saved if isinstance(value, Tensor)]
+        ctx.save_for_backward(*tensors)
+        ctx.saved_type, ctx.others = type(saved), saved[len(tensors) :]
         ctx.level = level
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dloss: Tensor) -> tuple[Tensor | None, ...]:
-        tensors = iter(ctx.saved_tensors)
-        saved = ctx.saved_type(*(next(tensors) if value is None else value for value in ctx.others))
+        saved = ctx.saved_type(*ctx.saved_tensors, *ctx.others)
         # In float32 or better; autograd itself casts it to the type of the scores.
         return ctx.level.backward(dloss, saved), None, None, None
 
@@ -58,6 +57,7 @@ def _loss(
 ) -> Tensor:
     _check_reduction(options.reduction)
     scores = batched_scores(given)
+    refuse_transforms(scores)
     level = level_for(scores)
     scores, prepared = level.prepare(scores, targets, input_lengths, target_lengths, blank)
     if torch.is_grad_enabled() and scores.requires_grad:
@@ -85,7 +85,12 @@ def ctc_loss(
 
         loss = −ln Σ_{π collapses to the target} exp Σ_t log_probs[t, π_t],   in nats
 
-    The gradient is the derivative, −γ (torch's is exp(log_probs) − γ; behind a log_softmax they agree).
+    The gradient is the derivative, −γ (torch's is exp(log_probs) − γ; behind a log_softmax they agree). On the CPU it
+    is made along with the loss, where log_probs require it, and takes as much memory as they do.
+
+    The two commonest mistakes: log_probs [N, T, K], batch first, where [T, N, K] is asked for (``transpose(0, 1)``),
+    which nobody can see where N = T; and logits in the place of log_probs, which makes losses negative: they go to
+    :func:`ctc_loss_from_logits`.
 
     Args:
         log_probs: [T, N, K], or [T, K] for one sample. −∞ means probability zero. Need not be normalised.
@@ -105,6 +110,7 @@ def ctc_loss(
         ValueError: naming the sample, for a label or length out of range, a label equal to the blank, NaN or
             +∞ in a frame that counts; for sizes that do not match, a bad reduction, a blank out of range.
         TypeError: log_probs not floating point, targets or lengths not integers.
+        NotImplementedError: in a transform of torch.func (vmap, grad, jvp), or in forward-mode differentiation.
 
     On a CUDA device nothing waits for the device. Targets and lengths given on the host are checked at once; those on
     the device, and the scores, are checked by the kernels: the loss of a bad sample is NaN, and the ValueError naming
@@ -183,6 +189,7 @@ class CTCLoss(nn.Module):
         input_lengths: Lengths,
         target_lengths: Lengths,
     ) -> Float[Tensor, "*loss"]:
+        """:func:`ctc_loss`, or :func:`ctc_loss_from_logits` where the module was made with ``from_logits=True``."""
         function = ctc_loss_from_logits if self.from_logits else ctc_loss
         return function(
             log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity

@@ -53,7 +53,8 @@ def posteriors(
     scores = batched_scores(log_probs)
     level = level_for(scores)
     scores, prepared = level.prepare(scores, targets, input_lengths, target_lengths, blank)
-    losses, saved = level.forward(scores, prepared, Options(from_logits=False), need_gradient=True)
+    options = Options(from_logits=False, labels_only=per_label)
+    losses, saved = level.forward(scores, prepared, options, need_gradient=True)
     if scores.is_cuda:
         raise_pending_errors(scores.device)  # the next line waits for the device in any case
     _check_feasible(losses, prepared)

@@ -93,7 +93,7 @@ def _windows(size: torch.Size, weight: Tensor, options: ConvOptions) -> Engine:
     def backward(x: Tensor, dy: Tensor, weight: Tensor, dweight: Tensor | None, dx: Tensor | None, _: Tensor) -> None:
         saved = Conv2dSaved(x.permute(0, 3, 1, 2), weight, options)
         needs = (dx is not None, dweight is not None, False)
-        dx_block, dweight_block, _ = conv2d_backward(dy.permute(0, 3, 1, 2), saved, needs)
+        dx_block, dweight_block = conv2d_backward(dy.permute(0, 3, 1, 2), saved, needs)[:2]
         if dx is not None and dx_block is not None:
             dx.copy_(dx_block.permute(0, 2, 3, 1))
         if dweight is not None and dweight_block is not None:

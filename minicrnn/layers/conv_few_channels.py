@@ -74,11 +74,11 @@ def backward(
     pixels = dy.view(-1, dy.shape[3])
     if dWm is not None:
         for columns, X in _windows(x, options):
-            part = max(1, X.shape[1] // PARTS)
-            whole = X.shape[1] // part * part
-            for cut, width in ((slice(0, whole), part), (slice(whole, None), X.shape[1] - whole)):
-                if width:
-                    dWm += _product_in_parts(X[:, cut], pixels[columns][cut], width)
+            M = X.shape[1]
+            width = max(1, M // PARTS)
+            dWm += _product_in_parts(X[:, : M // width * width], pixels[columns][: M // width * width], width)
+            if M % width:  # one by one: a single part would be shared out among threads
+                dWm += _product_in_parts(X[:, M // width * width :], pixels[columns][M // width * width :], 1)
     if dx is not None:
         dx.copy_(window_matrix_backward((pixels @ Wm.mT)[None], tuple(x.shape), options))
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from minicrnn.autograd import is_watched
 from minicrnn.backend import choose
 from minicrnn.layers.activation import ReLU
 from minicrnn.layers.autocast import autocast_is_on
@@ -62,7 +63,7 @@ def groups(features: nn.Module, x: Tensor) -> Iterator[Group]:
 def _letter(layer: nn.Module) -> str:
     """Which part a layer can play in a group; "." for none."""
     kind: Any = type(layer)
-    if _is_watched(layer):
+    if is_watched(layer):
         return "."
     if kind is BatchNorm2d:
         constant = not layer.training and layer.running_mean is not None and not torch.is_grad_enabled()
@@ -70,11 +71,6 @@ def _letter(layer: nn.Module) -> str:
     if kind is MaxPool2d:
         return "p" if _tiles(layer) else "."
     return {Conv2d: "c", ReLU: "r"}.get(kind, ".")
-
-
-def _is_watched(layer: nn.Module) -> bool:
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(layer, name) for name in hooks) or bool(nn.modules.module._has_any_global_hook())
 
 
 def _tiles(pool: Any) -> bool:

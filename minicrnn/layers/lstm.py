@@ -227,15 +227,17 @@ def _level(x: Tensor, batch_sizes: list[int]) -> tuple[Callable[..., Any], Calla
     Where autocast asks for half precision the kernels compute in float32 all the same, which is closer, and faster on
     processors without instructions for half precision; the results are rounded at the end.
     """
-    dtype = match_autocast(x)[0].dtype
-    cast = _at_least_float32 if autocast_is_on(x.device) else _as_it_is
-    if choose("lstm", *cast(x)) == "numba":
-        return functools.partial(run_lstm_kernel, batch_sizes), cast, dtype
+    wide = x.float() if autocast_is_on(x.device) and x.dtype != torch.float64 else x
+    (rounded,) = match_autocast(x)
+    assert rounded is not None  # for the type checker: what is None stays None
+    if choose("lstm", wide) == "numba":
+        cast = _at_least_float32 if autocast_is_on(x.device) else _as_they_are
+        return functools.partial(run_lstm_kernel, batch_sizes), cast, rounded.dtype
     rows = Rows.of_batch_sizes(torch.tensor(batch_sizes), x.device)
-    return functools.partial(run_lstm_sequence, rows), match_autocast, dtype
+    return functools.partial(run_lstm_sequence, rows), match_autocast, rounded.dtype
 
 
-def _as_it_is(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+def _as_they_are(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     return tensors
 
 

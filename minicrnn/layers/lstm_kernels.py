@@ -95,8 +95,8 @@ def lstm_kernel_backward(
     threads = kernel_threads()
     run_kernel(
         lstm.backward, threads, _DTYPES[x.dtype],
-        threads, np.array(batch_sizes, np.int64), *_recurrent(weights, H, backward=True, turned=N > 1), gates.numpy(), c_previous.numpy(),
-        _array(dy).reshape(M, D, P), dh.numpy(), dc.numpy(), da.numpy(), dbias.numpy(),
+        threads, np.array(batch_sizes, np.int64), *_recurrent(weights, H, backward=True, turned=N > 1), gates.numpy(),
+        c_previous.numpy(), _array(dy).reshape(M, D, P), dh.numpy(), dc.numpy(), da.numpy(), dbias.numpy(),
         (dh_rows.numpy(), m_rows.numpy()),
     )  # fmt: skip
     dx = None
@@ -154,7 +154,7 @@ class _LSTMKernel(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, dh_n: Tensor, dc_n: Tensor) -> tuple[Tensor | None, ...]:
         count = len(LSTMKernelSaved._fields) - 1
-        saved = LSTMKernelSaved(*ctx.saved_tensors[:count], Weights.by_direction(ctx.saved_tensors[count:]))
+        saved = LSTMKernelSaved._make([*ctx.saved_tensors[:count], Weights.by_direction(ctx.saved_tensors[count:])])
         _, needs_dx, _, _, *needs = ctx.needs_input_grad
         dx, dh0, dc0, dweights = lstm_kernel_backward(dy, dh_n, dc_n, saved, ctx.batch_sizes, needs_dx, any(needs))
         flat = [None] * len(needs) if dweights is None else [g for w in dweights for g in w]

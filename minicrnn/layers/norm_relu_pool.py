@@ -226,8 +226,9 @@ def norm_relu_pool(x: Float[Tensor, "*shape"], norm: Any, after: tuple[bool, Pai
     relu, window = after
     if norm is None:
         return scale_relu_pool(x, relu, window)
-    statistics = norm.statistics(x, channel_statistics)
-    arguments: Any = (x, norm.weight, norm.bias, *statistics[:2], norm.eps, statistics[2], relu, window)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in arguments[:3]):
-        return _NormReluPool.apply(*arguments)
-    return norm_relu_pool_forward(*arguments, need_gradient=False)[0]
+    mean, var, from_batch = norm.statistics(x, channel_statistics)
+    need_gradient = torch.is_grad_enabled() and any(
+        t is not None and t.requires_grad for t in (x, norm.weight, norm.bias)
+    )
+    arguments = (x, norm.weight, norm.bias, mean, var, norm.eps, from_batch, relu, window)
+    return _NormReluPool.apply(*arguments) if need_gradient else norm_relu_pool_forward(*arguments, False)[0]

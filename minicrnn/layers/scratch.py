@@ -34,6 +34,7 @@ def scratch(numbers: int, dtype: torch.dtype) -> Tensor:
     """
     piece = getattr(_pieces, str(dtype), None)
     if piece is None or len(piece) < numbers:
-        piece = empty((numbers,), dtype)
+        piece = np.empty(numbers, _NUMPY[dtype])
         setattr(_pieces, str(dtype), piece)
-    return piece[:numbers]
+    # An array is kept, not a tensor: one that was made in inference mode could not be written to outside of it.
+    return torch.from_numpy(piece[:numbers])

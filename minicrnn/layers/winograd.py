@@ -26,10 +26,10 @@ from torch import Tensor
 from minicrnn.layers.window_matrix import ConvOptions
 from minicrnn.threads import kernel_threads, run_kernel
 
-FEWEST_CHANNELS = 32
-# For fewer tiles of 4×4 than FEW_TILES, the product of a weight of LARGE_WEIGHT numbers waits for U, which has four times
-# as many, to come from main memory; with tiles of 2×2, U is less than half as long.
-FEW_TILES, LARGE_WEIGHT = 14, 1 << 17
+# With fewer on either side, the transforms take longer than the products save.
+FEWEST_CHANNELS = 16
+# With fewer tiles of 4×4 the products wait for U to come from memory; of tiles of 2×2, U is less than half as long.
+FEW_TILES = 14
 # Enough for the products to run at full speed: reading U takes a twentieth of their time.
 TILES_PER_CHUNK = 400
 
@@ -42,16 +42,13 @@ def suits(n: int, H: int, W: int, C_in: int, C_out: int, options: ConvOptions) -
     >>> suits(64, 8, 25, 256, 256, ConvOptions((3, 3), stride=(2, 2)))
     0
     """
-    if options != ConvOptions((3, 3), pads=options.pads) or min(n, C_in, C_out) < 1:
-        return 0
-    # The transforms take as long for each channel as some FEWEST_CHANNELS channels on the other side of the product.
-    if min(C_in, C_out) < FEWEST_CHANNELS:
+    if options != ConvOptions((3, 3), pads=options.pads) or n < 1 or min(C_in, C_out) < FEWEST_CHANNELS:
         return 0
     H_out, W_out = options.output_size(H, W)
     tiles = {m: -(-H_out // m) * -(-W_out // m) for m in (4, 2)}
-    # Multiplications for a pair of channels. Tiles of 2 take more of the transforms' time.
+    # Multiplications for a pair of channels. Tiles of 2×2 take more of the transforms' time.
     costs = {4: 36 * tiles[4], 2: 16 * tiles[2] * 5 // 4, 0: 9 * H_out * W_out}
-    if n * tiles[4] < FEW_TILES and C_in * C_out >= LARGE_WEIGHT:
+    if n * tiles[4] < FEW_TILES:
         del costs[4]
     return min(costs, key=lambda m: costs[m])
 

@@ -9,9 +9,11 @@ import torch
 
 from minicrnn.ctc import ctc_loss_from_logits
 
+K = 20_000  # classes; smaller gradients are malloc's
+
 
 def gradient(seed):
-    x = torch.randn(6, 2, 5, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+    x = torch.randn(6, 2, K, generator=torch.Generator().manual_seed(seed)).requires_grad_()
     ctc_loss_from_logits(x, torch.tensor([[1, 2], [3, 3]]), (6, 5), (2, 2)).backward()
     return x.grad
 
@@ -29,7 +31,7 @@ def test_what_is_held_is_not_written_to(hold):
 
 def test_a_gradient_that_grows_is_not_written_to():
     """retain_graph: the second backward adds to the first one's memory, the third to both."""
-    x = torch.randn(6, 2, 5, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    x = torch.randn(6, 2, K, generator=torch.Generator().manual_seed(0)).requires_grad_()
     loss = ctc_loss_from_logits(x, torch.tensor([[1, 2], [3, 3]]), (6, 5), (2, 2))
     for times in range(1, 4):
         loss.backward(retain_graph=True)
@@ -38,17 +40,17 @@ def test_a_gradient_that_grows_is_not_written_to():
 
 def test_what_is_given_back_is_used_again(level):
     address = gradient(0).data_ptr()
-    blocker = torch.empty(6, 2, 5)  # what malloc would hand out next
+    blocker = torch.empty(6, 2, K)  # what malloc would hand out next
     again = gradient(1).data_ptr()
     assert level == "torch" or again == address, blocker.shape
 
 
 def test_a_shorter_batch_takes_part_of_it(level):
     address = gradient(0).data_ptr()
-    x = torch.randn(3, 2, 5, requires_grad=True)
+    x = torch.randn(3, 2, K, requires_grad=True)
     ctc_loss_from_logits(x, torch.tensor([[1, 2], [3, 4]]), (3, 3), (2, 2)).backward()
     assert level == "torch" or x.grad.data_ptr() == address
-    assert x.grad.shape == (3, 2, 5)
+    assert x.grad.shape == (3, 2, K)
     torch.testing.assert_close(x.grad.sum(2), torch.zeros(3, 2), atol=1e-6, rtol=0)
 
 
@@ -59,8 +61,7 @@ def test_a_loss_that_is_kept_does_not_keep_the_work():
     held = [weakref.ref(tensor.untyped_storage()) for tensor in loss.grad_fn.saved_tensors if tensor is not x]
     assert held
     loss.backward()
-    kept = [value for value in loss.grad_fn.others if hasattr(value, "__array__")]
-    assert kept == []
+    assert not any(value for value in loss.grad_fn.others if isinstance(value, list) or hasattr(value, "__array__"))
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         _ = loss.grad_fn.saved_tensors
 

@@ -175,12 +175,22 @@ class TestAutograd:
         return function(self.x, *self.arguments, reduction="none")
 
     @pytest.mark.parametrize("function", [ctc_loss, ctc_loss_from_logits])
-    def test_backward_twice(self, function):
+    @pytest.mark.parametrize("upstream", [normal(2), torch.ones(2).double(), torch.tensor([1.0, 0.3]).double()])
+    def test_backward_twice(self, function, upstream):
+        """The kernel makes the first gradient along with the loss, for an upstream gradient of 1."""
         losses = self.losses(function)
-        upstream = normal(2)
         first = torch.autograd.grad(losses, self.x, upstream, retain_graph=True)[0].clone()
-        second = torch.autograd.grad(losses, self.x, upstream)[0]
+        second = torch.autograd.grad(losses, self.x, upstream, retain_graph=True)[0]
         assert torch.equal(first, second)
+        of_ones = torch.autograd.grad(losses, self.x, torch.ones(2).double())[0]
+        torch.testing.assert_close(first, of_ones * upstream[:, None], atol=1e-15, rtol=1e-12)
+
+    def test_an_infinite_upstream_gradient_leaves_what_does_not_count_at_zero(self):
+        """As a scaled loss has that overflows."""
+        for upstream in (torch.inf, torch.nan):
+            dx = torch.autograd.grad(self.losses(ctc_loss_from_logits), self.x, torch.full((2,), upstream).double())[0]
+            assert not dx[:4].isfinite().any()
+            assert not dx[4, 1].any()
 
     def test_saved_tensors_are_not_returned(self):
         """A caller that scales the gradient in place must not spoil the next backward."""

@@ -1,6 +1,6 @@
 """What CTC losses are known to get wrong, a test for each, at each level.
 
-Elsewhere: wrong arguments at every entry point in ``test_targets.py``; ∞ and NaN, empty sizes, retained graphs, and
+Elsewhere: bad input in ``test_bad_input.py``; ∞ and NaN, empty sizes, retained graphs, and
 upstream gradients of any strides in ``test_loss_edges.py``; concatenated targets and lengths of every type are drawn in
 ``problems.py``.
 """
@@ -11,148 +11,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from minicrnn.ctc import CTCLoss, ctc_loss, ctc_loss_from_logits, posteriors
 from tests.ctc.problems import INTEGERS, gradient, normal, same_bits
+from tests.ctc.trap_inputs import FRAMES, LAYOUTS, LENGTHS, TARGETS, K, N, T, dtypes, functions, same, scores
 
-functions = pytest.mark.parametrize("function", [ctc_loss, ctc_loss_from_logits])
-dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-
-# Seven samples are two groups of a kernel that takes four at once; 20 frames are more than it takes at a time.
-T, N, K = 20, 7, 11
-TARGETS = torch.tensor([[1, 2, 3], [4, 4, 4], [5, 0, 0], [0, 0, 0], [6, 7, 6], [8, 9, 0], [10, 10, 9]])
-FRAMES = (20, 19, 17, 16, 9, 8, 5)
-LENGTHS = (3, 3, 1, 0, 3, 2, 3)
-
-
-def scores(*shape, dtype=torch.float32):
-    return normal(*(shape or (T, N, K)), dtype=dtype)
-
-
-def same(results, expected, level):
-    if level == "numba":
-        same_bits(results, expected)
-    else:
-        torch.testing.assert_close(tuple(results), tuple(expected), atol=1e-6, rtol=1e-6)
-
-
-class TestBadInput:
-    """Each kind in the second group, where a sample before it is good; with and without a gradient, on all paths."""
-
-    WRONG = 5
-
-    def call(self, function, x=None, targets=TARGETS, frames=FRAMES, lengths=LENGTHS):
-        return function(scores() if x is None else x, targets, frames, lengths)
-
-    def refused(self, function, match, error=ValueError, **changes):
-        with pytest.raises(error, match=match):
-            self.call(function, **changes)
-
-    def changed(self, values, at, value):
-        values = torch.as_tensor(values).clone()
-        values[at] = value
-        return values
-
-    @functions
-    def test_label_beyond_the_classes(self, function):
-        self.refused(function, "sample 5: label 11 at position 1", targets=self.changed(TARGETS, (5, 1), 11))
-        self.refused(function, "sample 5: label 2147483648", targets=self.changed(TARGETS, (5, 1), 1 << 31))
-
-    @functions
-    def test_negative_label(self, function):
-        self.refused(function, "sample 5: label -1 at position 0", targets=self.changed(TARGETS, (5, 0), -1))
-
-    @functions
-    def test_label_that_is_the_blank(self, function):
-        self.refused(function, "sample 5: label 0 at position 1 is the blank", targets=self.changed(TARGETS, (5, 1), 0))
-
-    @functions
-    def test_more_frames_than_there_are(self, function):
-        self.refused(function, "sample 5: input_lengths is 21", frames=self.changed(FRAMES, 5, T + 1))
-
-    @functions
-    def test_negative_input_length(self, function):
-        self.refused(function, "sample 5: input_lengths is -3", frames=self.changed(FRAMES, 5, -3))
-
-    @functions
-    def test_more_labels_than_there_are(self, function):
-        self.refused(function, "sample 5: target_lengths is 4", lengths=self.changed(LENGTHS, 5, 4))
-
-    @functions
-    def test_negative_target_length(self, function):
-        self.refused(function, "sample 5: target_lengths is -1", lengths=self.changed(LENGTHS, 5, -1))
-
-    @functions
-    @dtypes
-    @pytest.mark.parametrize("value", [math.nan, -math.nan, math.inf])
-    @pytest.mark.parametrize("k", [0, 4, K - 1])
-    def test_scores_without_meaning(self, function, dtype, value, k, threads):
-        """In the blank, in a class of no target, in the last class; in the last frame that counts."""
-        for x in (scores(dtype=dtype), scores(dtype=dtype).requires_grad_()):
-            with torch.no_grad():
-                x[FRAMES[5] - 1, 5, k] = value
-            self.refused(function, r"sample 5: the scores of frame 7 hold NaN or \+inf", x=x)
-            with torch.no_grad():
-                x[FRAMES[5] - 1, 5] = 0
-                x[FRAMES[5] :, 5] = value  # beyond: not read
-            assert self.call(function, x=x).isfinite()
-
-    @functions
-    @pytest.mark.parametrize("value", [math.nan, math.inf])
-    @pytest.mark.parametrize("length", [0, 3])
-    def test_scores_without_meaning_where_no_path_fits_or_no_label_is(self, function, value, length, threads):
-        """One sample, whose frames all threads share; a target that cannot fit hides nothing."""
-        x = scores(40, 1, 3)
-        x[33] = -1000.0
-        x[34, 0, 2] = value
-        for frames in (40, 35):
-            with pytest.raises(ValueError, match="sample 0: the scores of frame 34"):
-                function(x, torch.ones(1, 36, dtype=torch.int64), [frames], [12 * length])
-        assert function(x, torch.ones(1, 36, dtype=torch.int64), [34], [length]).isfinite()
-
-    def test_a_frame_of_logits_that_are_all_minus_infinity(self, threads):
-        x = scores()
-        x[6, 5] = -math.inf
-        self.refused(ctc_loss_from_logits, "sample 5: the scores of frame 6 hold −inf in every class", x=x)
-        losses, dx = gradient(ctc_loss, x, TARGETS, FRAMES, LENGTHS, reduction="none", zero_infinity=True)
-        assert losses[5] == 0  # as a log-probability it is a probability of zero
-        assert not dx[:, 5].any()
-
-    @functions
-    def test_sizes_that_do_not_match(self, function):
-        self.refused(function, "input_lengths holds 6 lengths for a batch of 7", frames=FRAMES[:6])
-        self.refused(function, "target_lengths holds 8 lengths for a batch of 7", lengths=(*LENGTHS, 1))
-        self.refused(function, "targets hold 6 rows for a batch of 7", targets=TARGETS[:6])
-        as_tensors = {"frames": torch.tensor(FRAMES), "lengths": torch.tensor(LENGTHS)}  # what a kernel reads in place
-        self.refused(function, "targets hold 6 rows for a batch of 7", targets=TARGETS[:6], **as_tensors)
-        self.refused(function, "sample 6: targets hold 14 labels, target_len", targets=torch.ones(14, dtype=torch.long))
-
-    @functions
-    def test_integers_that_are_none(self, function):
-        self.refused(function, "targets must be integers", error=TypeError, targets=TARGETS.float())
-        self.refused(function, "input_lengths must be integers", error=TypeError, frames=torch.ones(N))
-        self.refused(function, "target_lengths must be integers", error=TypeError, lengths=torch.ones(N) == 1)
-
-    def test_after_an_error_the_next_call_is_right(self):
-        x = scores()
-        expected = self.call(ctc_loss_from_logits)
-        x[0, 0, 0] = math.nan
-        for _ in range(3):
-            self.refused(ctc_loss_from_logits, "sample 0", x=x)
-        assert torch.equal(self.call(ctc_loss_from_logits), expected)
-
-
-LAYOUTS = {
-    "batch first": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
-    "classes first": lambda x: x.permute(2, 0, 1).contiguous().permute(1, 2, 0),
-    "strided classes": lambda x: torch.stack((x, -x), 3)[..., 0],
-    "strided frames and samples": lambda x: x.repeat_interleave(2, 0).repeat_interleave(3, 1)[::2, 1::3],
-    "inside a larger tensor": lambda x: torch.nn.functional.pad(x, (3, 2, 1, 4, 2, 0), value=math.nan)[
-        2:, 1 : 1 + x.shape[1], 3 : 3 + x.shape[2]
-    ],
-    "at the end of its storage": lambda x: torch.cat((torch.full((5,), math.nan), x.flatten()))[5:].view(x.shape),
-}
+# As torch's own forward mode does.
+imports_torch_jit = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 
 
 @functions
@@ -331,13 +198,40 @@ class TestSurroundings:
 
     @functions
     def test_labels_changed_behind_autograd_do_not_crash(self, function, level):
+        """The gradient is made along with the loss; a second backward pass makes it again, and looks first."""
         if level == "torch":
             pytest.skip("torch's own indexing checks")
         targets, x = TARGETS.clone(), scores().requires_grad_()
         loss = function(x, targets, torch.tensor(FRAMES), torch.tensor(LENGTHS))
         targets.numpy()[:] = 10**9
+        (dx,) = torch.autograd.grad(loss, x, retain_graph=True)
+        assert torch.equal(dx, gradient(function, scores(), TARGETS, FRAMES, LENGTHS, upstream=torch.tensor(1.0))[1])
         with pytest.raises(RuntimeError, match="targets or lengths were changed"):
             loss.backward()
+
+    @functions
+    @imports_torch_jit
+    def test_transforms_are_refused(self, function):
+        def loss(x):
+            return function(x, TARGETS[0], FRAMES[0], LENGTHS[0])
+
+        x = scores(T, K)
+        for transformed in (
+            lambda: torch.func.vmap(loss)(scores(2, T, K)),
+            lambda: torch.func.grad(loss)(x),
+            lambda: torch.func.jvp(loss, (x,), (x,)),
+        ):
+            with pytest.raises(NotImplementedError, match=r"does not run inside torch.func's transforms"):
+                transformed()
+
+    @functions
+    @imports_torch_jit
+    def test_forward_mode_is_refused(self, function):
+        with forward_ad.dual_level():
+            x = forward_ad.make_dual(scores(), scores())
+            with pytest.raises(NotImplementedError, match="no forward-mode derivative"):
+                function(x, TARGETS, FRAMES, LENGTHS)
+            assert function(scores(), TARGETS, FRAMES, LENGTHS).isfinite()
 
 
 def test_the_terms_of_a_softmax_add_up_beside_a_peak(level):

@@ -6,4 +6,5 @@
 import os
 
 IN_SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
-collect_ignore = [] if IN_SIMULATOR else ["simulated", "simulator.py"]
+collect_ignore = [] if IN_SIMULATOR else ["simulated"]
+collect_ignore_glob = [] if IN_SIMULATOR else ["simulator*.py"]

@@ -1,4 +1,4 @@
-"""ReLU: the vectorised layer against the naive one, and both against torch.nn."""
+"""ReLU: the layer at both levels against the naive one, and all against torch.nn."""
 
 import numpy as np
 import pytest
@@ -7,23 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from minicrnn import layers
+from minicrnn import layers, use_backend
 from minicrnn.checks import check_gradients, compare_with
-from minicrnn.layers.activation import relu_backward, relu_forward
+from minicrnn.layers import activation, relu_kernels
 from minicrnn.naive.activation import relu_backward as naive_backward
 from minicrnn.naive.activation import relu_forward as naive_forward
+from minicrnn_kernels import relu
 from tests.strategies import dtypes, tensors
 
 shapes = st.lists(st.integers(0, 4), min_size=1, max_size=4)
 SPECIAL = [float("nan"), 0.0, -0.0, 1.0, -1.0, float("inf"), -float("inf")]
 
 
+@pytest.fixture(params=["torch", "numba"], autouse=True)
+def level(request):
+    """Each test runs at both levels; what a level does not take says so with ``use_backend("auto")``."""
+    with use_backend(request.param):
+        yield
+
+
+@pytest.mark.parametrize("functions", [activation, relu_kernels])
 @given(st.data(), shapes)
-def test_equals_naive(data, shape):
+def test_equals_naive(functions, data, shape):
     x, dy = data.draw(tensors(*shape)), data.draw(tensors(*shape))
-    y, saved = relu_forward(x)
+    y, saved = functions.relu_forward(x)
     np.testing.assert_array_equal(y.numpy(), naive_forward(x.numpy()))
-    np.testing.assert_array_equal(relu_backward(dy, saved).numpy(), naive_backward(dy.numpy(), x.numpy()))
+    np.testing.assert_array_equal(functions.relu_backward(dy, saved).numpy(), naive_backward(dy.numpy(), x.numpy()))
 
 
 @given(st.data(), shapes, dtypes, st.booleans())
@@ -43,14 +52,29 @@ def test_gradients(data, shape):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_special_values_as_in_torch(dtype):
     x = torch.tensor(SPECIAL, dtype=dtype)
-    compare_with(layers.ReLU(), nn.ReLU(), [x], atol=0.0, rtol=0.0)
-    assert layers.ReLU()(x).signbit().tolist() == nn.ReLU()(x).signbit().tolist()
+    with use_backend("auto"):
+        compare_with(layers.ReLU(), nn.ReLU(), [x], atol=0.0, rtol=0.0)
+        assert layers.ReLU()(x).signbit().tolist() == nn.ReLU()(x).signbit().tolist()
+
+
+def test_an_infinite_gradient_is_stopped():
+    """By the kernel; the vectorised level multiplies, and 0 · ∞ is NaN."""
+    x = torch.tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    with use_backend("numba"):
+        (dx,) = torch.autograd.grad(layers.ReLU()(x), x, torch.full((3,), float("inf")))
+    assert dx.tolist() == [0.0, 0.0, float("inf")]
+
+
+def test_more_numbers_than_a_thread_takes_at_a_time():
+    torch.manual_seed(0)
+    compare_with(layers.ReLU(), nn.ReLU(), [torch.randn(3 * relu._RUN + 5)], atol=0.0, rtol=0.0)
 
 
 def test_integers_as_in_torch_and_booleans_not():
-    assert layers.ReLU()(torch.tensor([-2, 3])).tolist() == [0, 3]
-    with pytest.raises(RuntimeError, match="Boolean inputs not supported"):
-        layers.ReLU()(torch.tensor([True]))
+    with use_backend("auto"):
+        assert layers.ReLU()(torch.tensor([-2, 3])).tolist() == [0, 3]
+        with pytest.raises(RuntimeError, match="Boolean inputs not supported"):
+            layers.ReLU()(torch.tensor([True]))
 
 
 def test_inplace_overwrites_the_input():

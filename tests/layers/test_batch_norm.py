@@ -1,4 +1,4 @@
-"""BatchNorm2d: the vectorised layer against the naive one, and both against torch.nn."""
+"""BatchNorm2d: the vectorised layer against the naive one; it and the kernels against torch.nn."""
 
 from unittest import mock
 
@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
-from minicrnn import layers
+from minicrnn import layers, use_backend
 from minicrnn.checks import check_gradients, compare_with
 from minicrnn.layers import channel_statistics as statistics_module
 from minicrnn.layers.batch_norm import batch_norm_backward, batch_norm_forward
@@ -19,6 +19,13 @@ from tests.strategies import dtypes, tensors, tolerance
 
 shapes = st.tuples(*[st.integers(1, 4)] * 4)
 flags = st.booleans()
+
+
+@pytest.fixture(params=["torch", "numba"], autouse=True)
+def level(request):
+    """Each test runs at both levels; what a level does not take says so with ``use_backend("auto")``."""
+    with use_backend(request.param):
+        yield
 
 
 class ContiguousBatchNorm2d(nn.BatchNorm2d):
@@ -133,7 +140,8 @@ def test_narrow_types_differ_from_float64_by_the_last_rounding(dtype, training, 
     results = []
     for layer in (ours, theirs, exact):
         leaf = x.to(torch.float64 if layer is exact else dtype, copy=True).requires_grad_()
-        y = layer.train(training)(leaf)
+        with use_backend("auto"):
+            y = layer.train(training)(leaf)
         gradients = torch.autograd.grad(y, [leaf, layer.weight, layer.bias], dy.to(y))
         results.append([y, *gradients, *layer.buffers()])
     eps = torch.finfo(dtype).eps
@@ -144,7 +152,7 @@ def test_narrow_types_differ_from_float64_by_the_last_rounding(dtype, training, 
 
 def test_autocast_returns_the_type_of_the_input():
     layer = layers.BatchNorm2d(3)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), use_backend("auto"):
         assert layer(torch.randn(2, 3, 4, 4)).dtype == torch.float32
         y = layer(torch.randn(2, 3, 4, 4).bfloat16())
     assert y.dtype == torch.bfloat16

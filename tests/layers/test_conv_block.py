@@ -82,6 +82,7 @@ def test_blocks_of_images(channels, kernel, name, monkeypatch):
     assert engine_for(torch.Size((64, 16, 16, channels)), weight, options).name == name
     results = []
     for images in (1, 2, 5, 100):
+
         def cut(*arguments, images=images):
             engine = engine_for(*arguments)
             return engine._replace(images=min(images, engine.images))

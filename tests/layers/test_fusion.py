@@ -83,9 +83,7 @@ def test_a_layer_that_was_changed_runs_by_itself():
     torch.testing.assert_close(in_groups(stack, x), stack(x))
 
 
-@pytest.mark.parametrize(
-    "watch", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"]
-)
+@pytest.mark.parametrize("watch", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"])
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_layer_that_is_watched_runs_by_itself(watch, which):
     stack, calls = nn.Sequential(CONV(4, 4, 3), RELU()), []

@@ -146,3 +146,13 @@ def test_the_level_is_chosen_by_device_and_dtype():
             layers.LSTM(3, 4, dtype=torch.bfloat16)(x.bfloat16())
     on_meta = layers.LSTM(3, 4, device="meta")(x.to("meta"))[0]
     assert on_meta.shape == (5, 2, 4)
+
+
+@pytest.mark.parametrize("level", ["torch", "numba"])
+def test_the_two_biases_have_gradients_of_their_own(level):
+    """They are equal, and a caller may change one of them in place, as clipping does."""
+    lstm = layers.LSTM(3, 4, bidirectional=True)
+    with use_backend(level):
+        gradients = torch.autograd.grad(lstm(torch.randn(5, 2, 3))[0].sum(), lstm.parameters())
+    assert torch.equal(gradients[2], gradients[3])
+    assert len({gradient.data_ptr() for gradient in gradients}) == len(gradients)

@@ -1,4 +1,4 @@
-"""MaxPool2d and AvgPool2d: the vectorised layers against the naive ones, and both against torch.nn."""
+"""MaxPool2d and AvgPool2d: the layers, at each level that they have, against the naive ones and torch.nn."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
-from minicrnn import layers
+from minicrnn import layers, use_backend
 from minicrnn.checks import check_gradients, compare_with
+from minicrnn.layers import max_pool, max_pool_kernels
 from minicrnn.layers import pool_windows as windows_module
 from minicrnn.layers.avg_pool import avg_pool2d_backward, avg_pool2d_forward
-from minicrnn.layers.max_pool import (
-    flat_indices,
-    max_pool2d_backward,
-    max_pool2d_forward,
-    max_pool2d_values,
-)
+from minicrnn.layers.max_pool import flat_indices
 from minicrnn.layers.pool_windows import pool_windows
 from minicrnn.naive import pool as naive
 from tests.strategies import LAYOUTS, dtypes, in_layout, seeds
@@ -29,6 +25,13 @@ KNOWN = [
     {"kernel_size": (2, 2), "stride": (2, 1), "padding": (0, 1), "dilation": (1, 1)},
     {"kernel_size": (3, 2), "stride": (1, 4), "padding": (1, 1), "dilation": (3, 2)},
 ]
+
+
+@pytest.fixture(params=["torch", "numba"], autouse=True)
+def level(request):
+    """Each test runs at both levels; what a level does not take says so with ``use_backend("auto")``."""
+    with use_backend(request.param):
+        yield
 
 
 @st.composite
@@ -93,19 +96,20 @@ def test_windows_of_the_crnn_tile_the_image():
 AWKWARD = ([-1.0, 0.0, 1.0], [0.0, 1.0, NAN], [-INF, -INF, -INF, 0.0], [-INF, 0.0, INF, NAN])
 
 
+@pytest.mark.parametrize("functions", [max_pool, max_pool_kernels])
 @given(st.data(), pools(), st.integers(0, 2), st.integers(1, 3), st.sampled_from([None, *AWKWARD]))
-def test_max_equals_naive(data, pool, N, C, values):
+def test_max_equals_naive(functions, data, pool, N, C, values):
     options, size = pool
     x = data.draw(images(N, C, *size, values=values))
     windows = pool_windows(x, **options)
-    y, saved = max_pool2d_forward(x, windows)
+    y, saved = functions.max_pool2d_forward(x, windows)
     expected, argmax = naive.max_pool2d_forward(x.numpy(), *map(options.get, ORDER), options["ceil_mode"])
     np.testing.assert_array_equal(y.numpy(), expected)
     np.testing.assert_array_equal(flat_indices(saved).numpy(), argmax)
-    np.testing.assert_array_equal(max_pool2d_values(x, windows).numpy(), expected)
+    np.testing.assert_array_equal(functions.max_pool2d_values(x, windows).numpy(), expected)
 
     dy = data.draw(images(*y.shape))
-    dx = max_pool2d_backward(dy, saved)
+    dx = functions.max_pool2d_backward(dy, saved)
     np.testing.assert_allclose(dx.numpy(), naive.max_pool2d_backward(dy.numpy(), argmax, size), atol=1e-12)
 
 
@@ -267,6 +271,7 @@ def test_kernel_with_more_places_than_a_byte_counts():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@use_backend("auto")
 def test_half_precision(dtype):
     x = torch.randn(2, 3, 6, 7).to(dtype)
     for stride in (1, 3):
@@ -283,7 +288,7 @@ def test_half_precision(dtype):
 
 
 def test_autocast_leaves_pools_in_the_type_of_their_input():
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), use_backend("auto"):
         for pool in (layers.MaxPool2d(2), layers.AvgPool2d(2)):
             assert pool(torch.randn(1, 2, 4, 4)).dtype == torch.float32
 

@@ -31,3 +31,10 @@ def test_threads_do_not_share():
 def test_empty_has_the_size_and_type_asked_for(size, dtype):
     tensor = empty(size, dtype)
     assert (tensor.shape, tensor.dtype) == (size, dtype)
+
+
+def test_memory_that_was_made_in_inference_mode_serves_outside_of_it():
+    with torch.inference_mode():
+        size = 1 << 21
+        scratch(size, torch.float64).zero_()
+    assert scratch(size, torch.float64).add_(1).sum() == size

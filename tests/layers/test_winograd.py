@@ -125,7 +125,7 @@ def test_prepare_writes_where_it_is_told_to_any_layout():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_result_does_not_depend_on_threads_and_repeats(threads):
     options = ConvOptions((3, 3), pads=(1, 1, 1, 1))
-    x, weight, dy = random(0, torch.float32, (3, 7, 9, 70), (66, 70, 3, 3), (3, 7, 9, 66))
+    x, weight, dy = random(0, torch.float32, (3, 7, 9, 130), (131, 130, 3, 3), (3, 7, 9, 131))
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
@@ -146,7 +146,9 @@ SAME = ConvOptions((3, 3), pads=(1, 1, 1, 1))
         ((1, 16, 50, 64, 128, SAME), 4),
         ((1, 4, 25, 512, 512, SAME), 2),
         ((2, 4, 25, 512, 512, SAME), 4),
-        ((64, 32, 100, 1, 64, SAME), 0),
+        ((64, 32, 100, 15, 64, SAME), 0),
+        ((64, 32, 100, 64, 15, SAME), 0),
+        ((64, 16, 50, 16, 16, SAME), 4),
         ((64, 2, 2, 64, 64, SAME), 2),
         ((64, 1, 1, 64, 64, SAME), 0),
         ((64, 8, 25, 64, 64, SAME._replace(stride=(1, 2))), 0),

@@ -42,12 +42,12 @@ def gammas(log_probs, text, blank):
     return gamma
 
 
-def check(problem, dtype=torch.float32, from_logits=True, zero_infinity=False, seed=0):
+def check(problem, dtype=torch.float32, from_logits=True, zero_infinity=False, seed=0, **simulation):
     """Forward and backward of the whole batch against the naive level on the same, rounded scores."""
     given = (problem.logits if from_logits else problem.log_probs).to(dtype)
     scores, targets = prepare_cuda(resident(given), *problem.arguments)
     options, dloss = Options(from_logits, "none", zero_infinity), normal(len(problem.texts), dtype=torch.float32)
-    with simulated(seed):
+    with simulated(seed, **simulation):
         _, saved = ctc_cuda_forward(scores, targets, options, need_gradient=True)
         dscores = ctc_cuda_backward(resident(dloss), saved)
     losses, gamma, dscores = (on_host(tensor) for tensor in (saved.losses, saved.gamma, dscores))
@@ -111,11 +111,13 @@ def test_any_number_of_samples(N):
     check(problem_of(3, [1, 2], K=3, N=N), seed=N)
 
 
-@pytest.mark.parametrize("L", [63, 64])
-def test_more_strips_than_warps(L, monkeypatch):
-    """Two strips of 32 pairs are a warp each, side by side; three strips are taken in turns by one warp."""
-    monkeypatch.setattr(kernels, "MOST_WARPS", 2)
-    assert (kernels.plan(L + 5, 1, L).where == "turns") == (L == 64)
+@pytest.mark.parametrize(("L", "most_warps"), [(31, 1), (32, 1), (63, 2), (64, 2)])
+@pytest.mark.parametrize("limit", [kernels.SHARED_LIMIT, 0])
+def test_more_strips_than_warps(L, most_warps, limit, monkeypatch):
+    """As many strips of 32 pairs as warps run side by side; of one strip more, the first warp takes the last."""
+    monkeypatch.setattr(kernels, "MOST_WARPS", most_warps)
+    monkeypatch.setattr(kernels, "SHARED_LIMIT", limit)
+    assert kernels.plan(L + 5, 1, L).recursion.threads == 64 * most_warps
     check(problem_of(L + 5, [1 + j % 3 for j in range(L)], K=4, N=1), seed=L)
 
 
@@ -130,21 +132,22 @@ def test_both_sides_of_shared_memory():
 
 @pytest.mark.parametrize("L", [3, 32])
 def test_alpha_and_beta(L, monkeypatch):
-    """α of the first half and β of the second, as stored in global memory: mantissa · 2^exponent."""
+    """α of the first half and β of the second, as stored in scratch memory: mantissa · 2^exponent."""
     monkeypatch.setattr(kernels, "SHARED_LIMIT", 0)
-    launched, launch = {}, kernels.launch_forward
+    launch = kernels.launch_forward
 
-    def spy(**arguments):
-        launched.update(arguments)
-        launch(**arguments)
+    def spy(*arguments, **options):
+        nonlocal scratch
+        scratch = arguments[-1]
+        launch(*arguments, **options)
 
+    scratch = np.empty(0)
     monkeypatch.setattr(kernels, "launch_forward", spy)
     problem = problem_of(L + 5, [1 + j % 3 for j in range(L)], K=4, N=1 if L > 30 else 2)
     check(problem)
     T, N, _ = problem.logits.shape
-    parts = kernels.scratch(T, N, L)
-    halves = [launched["scratch_memory"][start:][: N * T * (L + 1) * 2] for start in (parts.blanks, parts.tokens)]
-    lattice = np.stack([half.reshape(N, T, L + 1, 2) for half in halves], axis=3)  # blank and label; mantissa, exponent
+    memory = scratch.reshape(N, -1)[:, -2 * T * (L + 1) :]  # of each sample, behind the emissions and the columns
+    lattice = np.stack(np.split(memory.view(np.float32).reshape(N, 2 * T, L + 1, 2), 2, axis=1), axis=3)
     for n, (text, frames) in enumerate(zip(problem.texts, problem.frames, strict=True)):
         log_probs = naive.log_softmax(problem.logits[:frames, n].numpy())
         middle, S = frames // 2, 2 * len(text) + 1
@@ -153,6 +156,22 @@ def test_alpha_and_beta(L, monkeypatch):
         mantissas, exponents = np.moveaxis(lattice[n, :frames].reshape(frames, -1, 2)[:, :S], 2, 0)
         ours = np.where(exponents < -1e30, -np.inf, np.log(mantissas) + exponents.astype(np.float64) * math.log(2))
         np.testing.assert_allclose(ours, states, atol=1e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("L", [7, 32, 33, 65])
+def test_equal_labels_are_linked(L):
+    """1 + the next position of the label, or 0; the complement of that if the label has stood before."""
+    text = [1 + j * j % 5 for j in range(L)]
+    problem = problem_of(L, text, K=6, N=1)
+    for need_gradient in (True, False):
+        scores, targets = prepare_cuda(resident(problem.logits.float()), *problem.arguments)
+        with simulated():
+            _, saved = ctc_cuda_forward(scores, targets, Options(True), need_gradient=need_gradient)
+        expected = []
+        for j, label in enumerate(text):
+            link = text.index(label, j + 1) + 1 if label in text[j + 1 :] else 0
+            expected.append(~link if label in text[:j] else link)
+        assert on_host(saved.links).flatten().tolist() == (expected if need_gradient else [])
 
 
 def test_extreme_logits():

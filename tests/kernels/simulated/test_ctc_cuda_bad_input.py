@@ -126,3 +126,31 @@ def test_the_next_call_raises_what_an_earlier_one_found(gpu):
     scores, targets = prepare_cuda(*(resident(tensor) for tensor in GOOD.values()), blank=0)
     with simulated(), pytest.raises(ValueError, match=r"sample 1: .*label at position 1"):
         ctc_cuda_forward(scores, targets, Options(True), need_gradient=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("labels", (1, 0), K),
+        ("labels", (1, 1), -1),
+        ("labels", (1, 1), 1 << 40),
+        ("target_lengths", 1, 3),
+        ("target_lengths", 1, -1),
+        ("input_lengths", 1, 99),
+        ("input_lengths", 1, -99),
+        ("links", (1, 0), 3),
+        ("links", (1, 0), 1 << 30),
+        ("links", (1, 1), 1),  # to itself
+        ("links", (1, 1), -(1 << 31)),
+    ],
+)
+def test_what_changes_before_the_backward_pass_leads_nowhere_out_of_bounds(name, place, value):
+    """The sample's own gradient means nothing then; the others' are as they were."""
+    _, expected = run(GOOD)
+    scores, targets = prepare_cuda(*(resident(tensor) for tensor in GOOD.values()), blank=0)
+    with simulated():
+        _, saved = ctc_cuda_forward(scores, targets, Options(True), need_gradient=True)
+        changed = on_host(getattr(saved, name)).clone()
+        changed[place] = value
+        dscores = ctc_cuda_backward(resident(torch.ones(N)), saved._replace(**{name: resident(changed)}))
+    assert torch.equal(on_host(dscores)[:, [0, 2]], expected[:, [0, 2]])

@@ -1,8 +1,5 @@
 """The readable CUDA kernels in the simulator: α, β, loss and gradient against the naive level."""
 
-import ast
-import inspect
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +10,7 @@ from hypothesis import given
 from minicrnn.naive import ctc as naive
 from minicrnn_kernels import ctc_cuda_readable as readable
 from tests.ctc.problems import Problem, normal, padded, problems
-from tests.kernels.simulator import simulated
+from tests.kernels.simulator import places_of_barriers, simulated
 from tests.strategies import seeds
 
 UNTOUCHED = 7.0
@@ -27,7 +24,7 @@ class Result(NamedTuple):
     gradient: np.ndarray  # [T, N, K]
 
 
-def run(problem: Problem, seed: int = 0, module: ModuleType = readable) -> Result:
+def run(problem: Problem, seed: int = 0, **options) -> Result:
     log_probs = problem.log_probs.float().contiguous().numpy()
     T, N, K = log_probs.shape
     labels = padded(problem.texts, problem.blank).numpy()
@@ -36,12 +33,12 @@ def run(problem: Problem, seed: int = 0, module: ModuleType = readable) -> Resul
     states = np.full((N, T, S), UNTOUCHED, np.float32)
     losses, dloss = np.full(N, UNTOUCHED, np.float32), normal(N, dtype=torch.float32).numpy()
     result = Result(states, states.copy(), losses, dloss, np.full((T, N, K), UNTOUCHED, np.float32))
-    _, shared = module.launch_shape(S)
+    _, shared = readable.launch_shape(S)
     long_rows = np.full((N, 0 if shared else 2 * S), np.nan, np.float32)
     batch = (log_probs, labels, np.array(problem.frames, np.int64), lengths, problem.blank)
-    with simulated(seed):
-        module.ctc_forward(*batch, long_rows, result.alpha, result.beta, result.losses)
-        module.ctc_backward(*batch, *result)
+    with simulated(seed, **options):
+        readable.ctc_forward(*batch, long_rows, result.alpha, result.beta, result.losses)
+        readable.ctc_backward(*batch, *result)
     return result
 
 
@@ -117,39 +114,27 @@ def test_labels_that_come_again_share_one_gradient():
     compare(problem, run(problem))
 
 
-def without_barrier(number: int) -> ModuleType:
-    """The readable kernels, less one of their barriers."""
-    source = ast.parse(inspect.getsource(readable))
-    seen = 0
-
-    class Remover(ast.NodeTransformer):
-        def visit_Expr(self, node: ast.Expr) -> ast.AST:
-            nonlocal seen
-            if ast.unparse(node) != "cuda.syncthreads()":
-                return node
-            seen += 1
-            return ast.copy_location(ast.Pass(), node) if seen == number + 1 else node
-
-    tree = Remover().visit(source)
-    module = ModuleType(f"readable_without_barrier_{number}")
-    exec(compile(tree, f"{readable.__file__} without barrier {number}", "exec"), module.__dict__)
-    assert seen == BARRIERS
-    return module
+BARRIERS = places_of_barriers(readable)
 
 
-BARRIERS = 3  # of α, of β, of the gradient
+def test_barriers_are_found():
+    assert len(BARRIERS) == 3  # of α, of β, of the gradient
 
 
-@pytest.mark.parametrize("number", range(BARRIERS))
-def test_a_barrier_removed_is_noticed(number):
+@pytest.mark.parametrize("place", BARRIERS, ids=lambda place: f"line {place[1]}")
+def test_a_barrier_removed_is_noticed(place):
     """Under some order of the threads, at the latest the third; with all barriers the same orders pass."""
     problem = problem_of(5, [1, 2, 3], K=5)
-    module = without_barrier(number)
     noticed = []
     for seed in range(3):
         compare(problem, run(problem, seed))
         try:
-            compare(problem, run(problem, seed, module))
+            compare(problem, run(problem, seed, without=place))
         except AssertionError:
             noticed.append(seed)
     assert noticed
+
+
+def test_there_are_no_races():
+    problem = problem_of(5, [1, 2, 3, 3], K=5)
+    compare(problem, run(problem, races=True))

@@ -1,5 +1,7 @@
 """The simulated GPU itself: its warps, its drawn orders, and the faults it reports."""
 
+import inspect
+
 import numpy as np
 import pytest
 from numba import cuda, float32
@@ -151,3 +153,80 @@ def test_faults_are_reported_and_the_next_kernel_runs(kernel, error, message):
         with pytest.raises(error, match=message):
             kernel[1, 8](np.zeros(4, np.float32))
         order_kernel[1, 8](np.zeros(1, np.int64), np.zeros(8, np.int64))
+
+
+@cuda.jit
+def neighbours_kernel(x, out):
+    i = cuda.threadIdx.x
+    row = cuda.shared.array(64, float32)
+    row[i] = x[i]
+    cuda.syncthreads()
+    out[i] = row[i ^ 32]
+    cuda.syncthreads()
+    row[i] = 0
+
+
+@cuda.jit
+def lanes_kernel(x, out):
+    i = cuda.threadIdx.x
+    x[i] += 1
+    cuda.syncwarp()
+    out[i] = x[i ^ 1]
+
+
+@cuda.jit
+def shuffle_instead_of_barrier_kernel(x, out):
+    i = cuda.threadIdx.x
+    x[i] += 1
+    cuda.shfl_sync(ALL, i, 0)
+    out[i] = x[i ^ 1]
+
+
+@cuda.jit
+def blocks_kernel(x, out):
+    x[cuda.threadIdx.x] = cuda.blockIdx.x
+
+
+def barriers_of(kernel):
+    lines, first = inspect.getsourcelines(kernel.fn)
+    return [(__file__, first + i) for i, line in enumerate(lines) if "cuda.sync" in line]
+
+
+def run(kernel, blocks=1, **options):
+    x, out = np.arange(64.0), np.zeros(64)
+    with simulated(**options):
+        kernel[blocks, 64](x, out)
+    return out
+
+
+def test_barriers_prevent_races():
+    assert run(neighbours_kernel, races=True).tolist() == [i ^ 32 for i in range(64)]
+    assert run(lanes_kernel, races=True).tolist() == [(i ^ 1) + 1 for i in range(64)]
+
+
+@pytest.mark.parametrize(
+    ("number", "message"), [(0, "race: (written by .*, read|read by .*, written)"), (1, "read by")]
+)
+def test_without_a_barrier_there_is_a_race(number, message):
+    place = barriers_of(neighbours_kernel)[number]
+    with pytest.raises(Fault, match=message):
+        run(neighbours_kernel, races=True, without=place)
+    run(neighbours_kernel, without=place)  # nobody asked
+
+
+def test_the_order_shows_a_missing_barrier_too():
+    place = barriers_of(neighbours_kernel)[0]
+    expected = [i ^ 32 for i in range(64)]
+    assert any(run(neighbours_kernel, seed=seed, without=place).tolist() != expected for seed in range(3))
+
+
+def test_a_barrier_of_warps_or_a_shuffle_is_no_barrier_for_a_race():
+    with pytest.raises(Fault, match="race"):
+        run(lanes_kernel, races=True, without=barriers_of(lanes_kernel)[0])
+    with pytest.raises(Fault, match="race"):
+        run(shuffle_instead_of_barrier_kernel, races=True)
+
+
+def test_blocks_race():
+    with pytest.raises(Fault, match=r"race: written by thread \d+ of block \[0, 0, 0\], written by"):
+        run(blocks_kernel, blocks=2, races=True)

@@ -1,0 +1,146 @@
+"""Reading CTC's output, ours against fast-ctc-decode (Rust) and against loops over frames, in one run.
+
+All sides take turns on the same emissions, and the figures are medians. Each has the same number of threads:
+fast-ctc-decode, which takes one sample a call and lets go of the interpreter's lock, is called from as many Python
+threads. It reads probabilities, ours log-probabilities; neither conversion is counted. Two kinds of emissions: peaky,
+as a trained network's, and flat, as an untrained one's.
+
+Beam search is compared by what it finds, too: on 1,000 samples of each kind, how often ours is the same text, or a text
+of higher probability (summed over all alignments).
+
+    python benchmarks/decoding.py
+"""
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from pairs import interleaved, machine
+from torch import Tensor
+
+import minicrnn as mc
+from minicrnn.ctc.targets import repeats
+
+SIZES = [(24, 64, 37), (100, 64, 80)]
+WIDTH = 10
+
+
+def peaky(T: int, N: int, K: int, seed: int = 0) -> Tensor:
+    """Like a trained network's: mostly blank, labels of a frame or two, now and then a doubt."""
+    generator = torch.Generator().manual_seed(seed)
+    path = torch.randint(1, K, (T, N), generator=generator)
+    path = torch.where(torch.rand(T, N, generator=generator) < 0.6, 0, path)
+    logits = torch.randn(T, N, K, generator=generator)
+    height = 4 + 6 * torch.rand(T, N, 1, generator=generator)
+    return logits.scatter_add(2, path[..., None], height).log_softmax(2)
+
+
+def flat(T: int, N: int, K: int, seed: int = 0) -> Tensor:
+    return torch.randn(T, N, K, generator=torch.Generator().manual_seed(seed)).log_softmax(2)
+
+
+KINDS: dict[str, Callable[..., Tensor]] = {"peaky": peaky, "flat": flat}
+
+
+def fast_ctc_decode(log_probs: Tensor, pool: ThreadPoolExecutor) -> Callable[[], list[list[int]]]:
+    """Texts of a batch, the samples shared out over the pool's threads."""
+    from fast_ctc_decode import beam_search
+
+    samples = log_probs.exp().transpose(0, 1).contiguous().numpy()
+    letters = [chr(0x4E00 + k) for k in range(log_probs.shape[2])]
+
+    def read(sample: Any) -> list[int]:
+        return [ord(letter) - 0x4E00 for letter in beam_search(sample, letters, beam_size=WIDTH)[0]]
+
+    return lambda: list(pool.map(read, samples))
+
+
+def quality(kind: str, size: tuple[int, int, int], samples: int, pool: ThreadPoolExecutor) -> str:
+    T, _, K = size
+    log_probs = KINDS[kind](T, samples, K, seed=1)
+    ours = mc.beam_search(log_probs, beam_width=WIDTH)
+    theirs = fast_ctc_decode(log_probs, pool)()
+    same = better = worse = 0
+    true = mc.score(log_probs, [[text] for text in theirs])
+    for (best,), text, (log_prob,) in zip(ours, theirs, true, strict=True):
+        same += best.labels == text
+        better += best.labels != text and best.log_prob > log_prob
+        worse += best.labels != text and best.log_prob <= log_prob
+    return f"| {kind} | {T}, {K} | {samples} | {same} | {better} | {worse} |"
+
+
+def align_by_frame(log_probs: Tensor, targets: Tensor) -> Tensor:
+    """The same alignment as a loop over frames: each a few torch operations on the whole batch; then back."""
+    T, N, _ = log_probs.shape
+    S = 2 * targets.shape[1] + 1
+    states = torch.zeros(N, S, dtype=torch.int64)
+    states[:, 1::2] = targets
+    may_skip = torch.zeros(N, S, dtype=torch.bool)
+    may_skip[:, 1::2] = ~repeats(targets)
+    may_skip[:, 1] = False
+    emissions = log_probs.gather(2, states.expand(T, N, S))
+    best = log_probs.new_full((N, S + 2), -torch.inf)
+    best[:, 2:4] = emissions[0, :, :2]
+    moves = torch.zeros(T, N, S, dtype=torch.int64)
+    for t in range(1, T):
+        skipped = torch.where(may_skip, best[:, :-2], -torch.inf)
+        top, moves[t] = torch.stack((best[:, 2:], best[:, 1:-1], skipped)).max(0)
+        best[:, 2:] = top + emissions[t]
+    state = S - 1 - (best[:, S] > best[:, S + 1]).long()
+    path = torch.empty(T, N, dtype=torch.int64)
+    for t in range(T - 1, -1, -1):
+        path[t] = states.gather(1, state[:, None])[:, 0]
+        state = state - moves[t].gather(1, state[:, None])[:, 0]
+    return path
+
+
+def main(
+    threads: Annotated[int, typer.Option(help="Threads for every side.")] = 2,
+    seconds: Annotated[float, typer.Option(help="Time for each row, at least.")] = 4.0,
+    samples: Annotated[int, typer.Option(help="Samples of each kind and size to compare texts on.")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="Write the tables to this file, too.")] = None,
+) -> None:
+    torch.set_num_threads(threads)
+    pool = ThreadPoolExecutor(threads)
+    lines = [
+        f"N = 64, beam width {WIDTH}, {machine(threads)}; medians of interleaved turns",
+        "",
+        "| beam search | T, K | fast-ctc-decode, ms | minicrnn, ms | ratio |",
+        "|---|---|---|---|---|",
+    ]
+    for size, kind in itertools.product(SIZES, KINDS):
+        log_probs = KINDS[kind](*size)
+        steps = {
+            "theirs": fast_ctc_decode(log_probs, pool),
+            "ours": lambda scores=log_probs: mc.beam_search(scores, beam_width=WIDTH),
+        }
+        ms = interleaved(steps, seconds)
+        row = f"{ms['theirs']:.2f} | {ms['ours']:.2f} | {ms['theirs'] / ms['ours']:.1f}"
+        lines.append(f"| {kind} | {size[0]}, {size[2]} | {row} |")
+    lines += ["", "| alignment | T, K, L | loop over frames, ms | minicrnn, ms | ratio |", "|---|---|---|---|---|"]
+    for T, N, K in SIZES:
+        L = T // 4
+        log_probs, targets = flat(T, N, K), torch.randint(1, K, (N, L), generator=torch.Generator().manual_seed(0))
+        lengths = torch.full((N,), T), torch.full((N,), L)
+        path = mc.forced_align(log_probs.double(), targets, *lengths).paths
+        assert torch.equal(align_by_frame(log_probs.double(), targets), path)
+        steps = {
+            "theirs": lambda scores=log_probs, texts=targets: align_by_frame(scores, texts),
+            "ours": lambda scores=log_probs, texts=targets, both=lengths: mc.forced_align(scores, texts, *both),
+        }
+        ms = interleaved(steps, seconds)
+        row = f"{ms['theirs']:.2f} | {ms['ours']:.3f} | {ms['theirs'] / ms['ours']:.1f}"
+        lines.append(f"| Viterbi | {T}, {K}, {L} | {row} |")
+    lines += ["", "| texts found | T, K | samples | same | ours more probable | less |", "|---|---|---|---|---|---|"]
+    lines += [quality(kind, size, samples, pool) for size, kind in itertools.product(SIZES, KINDS)]
+    print("\n".join(lines))
+    if out:
+        out.write_text("# `benchmarks/decoding.py`\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,145 @@
+"""CTC prefix beam search: the most probable texts, each summed over its alignments; with a language model or without.
+
+    argmax_l  ln p(l | y) + weight · ln p_model(l) + ...          p(l | y) = Σ over the paths that collapse to l
+
+Greedy decoding takes the best path; the best text may be another one, whose many paths outweigh it. The search goes
+through the frames with the ``beam_width`` best beginnings of texts. ``minicrnn.naive.ctc_decoding`` says it in a page;
+``minicrnn_kernels.ctc_beam`` says how it is made fast.
+
+Source: Graves, *Supervised Sequence Labelling with Recurrent Neural Networks*, 2012, section 7.5; Hannun et al. 2014.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from minicrnn.ctc.decoder_inputs import decoder_frames
+from minicrnn.ctc.decoding import Hypothesis
+from minicrnn.ctc.fusion import LanguageModel, fusion_arrays
+from minicrnn.ctc.targets import Lengths
+from minicrnn.threads import kernel_threads, run_kernel
+from minicrnn_kernels.ctc_decoder_arguments import Found, Pruning
+
+
+@dataclass(frozen=True)
+class BeamHypothesis(Hypothesis):
+    """A reading found by :func:`beam_search`.
+
+    Attributes:
+        score: what readings are ordered by: ``log_prob``, and what language model and hotwords add.
+        log_prob: ln p(labels | y), summed over all alignments.
+        spans: of the most probable path that spells the labels.
+    """
+
+    log_prob: float
+
+
+@torch.no_grad()
+def beam_search(
+    log_probs: Float[Tensor, "T *batch K"],
+    lengths: Lengths | None = None,
+    beam_width: int = 10,
+    top_n: int = 1,
+    blank: int = 0,
+    *,
+    classes_per_frame: int | None = None,
+    min_log_prob: float = -math.inf,
+    beam_threshold: float = math.inf,
+    language_model: LanguageModel | None = None,
+    weight: float = 0.5,
+    word_bonus: float = 0.0,
+    hotwords: Sequence[Sequence[int]] = (),
+    hotword_bonus: float = 1.5,
+) -> list[list[BeamHypothesis]]:
+    """The ``top_n`` best texts of each sample, best first.
+
+    With a beam as wide as there are beginnings of texts, these are the best of all texts. The log-probabilities are
+    exact at any width: what the search ends with is scored again by the forward recursion, and ordered by that. Runs on
+    the CPU, in float64 and parallel over the samples; log_probs on another device are copied to the host.
+
+    Args:
+        log_probs: [T, N, K], or [T, K] for one sample.
+        lengths: [N] frames that count; all T if None.
+        beam_width: beginnings kept from frame to frame.
+        top_n: readings wanted, at most ``beam_width``; there may be fewer.
+        classes_per_frame: only the most probable classes of a frame may begin a new label, the blank not counted
+            (torchaudio's ``beam_size_token``).
+        min_log_prob: only classes at least as probable may (pyctcdecode's ``token_min_logp``; the logarithm of
+            fast-ctc-decode's ``beam_cut_threshold``).
+        beam_threshold: beginnings that trail the best by more are dropped, in nats (torchaudio's name; pyctcdecode's
+            ``beam_prune_logp``, positive).
+        language_model: of the classes, an :class:`minicrnn.ctc.ngram_graph.NGramGraph`; or of words, a
+            :class:`minicrnn.ctc.ngram_graph.WordModel`. Texts that it gives no probability are not read.
+        weight: of the language model's log-probability.
+        word_bonus: added for each word, or each character of a model of characters: models prefer short texts.
+        hotwords: texts as labels that get a bonus wherever they occur in a reading, also within longer words.
+        hotword_bonus: for each label of a hotword, in nats.
+
+    Returns:
+        A list of readings for each sample. Where no text has a probability, it is the empty text with a score of −∞.
+
+    Raises:
+        ValueError: as :func:`minicrnn.ctc.greedy_decode`; a width, a number or a weight out of range; a hotword with a
+            label that is the blank or out of range.
+
+    >>> probs = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]])  # the best path is blank, blank: 0.36
+    >>> (best, other), = beam_search(probs.log(), top_n=2)
+    >>> best.labels, round(math.exp(best.log_prob), 2), other.labels, round(math.exp(other.log_prob), 2)
+    ([1], 0.64, [], 0.36)
+    """
+    from minicrnn_kernels.ctc_beam_search import beam_search as kernel
+
+    frames = decoder_frames(log_probs, lengths, blank)
+    N, K = len(frames.lengths), frames.classes
+    _check_options(beam_width, top_n, classes_per_frame, beam_threshold, weight, min_log_prob)
+    _check_hotwords(hotwords, K, frames.blank)
+    most = K if classes_per_frame is None else min(classes_per_frame, K)
+    pruning = Pruning(beam_width, most, float(min_log_prob), float(beam_threshold))
+    fusion = fusion_arrays(language_model, weight, word_bonus, hotwords, hotword_bonus)
+    R, T = min(top_n, beam_width), frames.longest
+    found = Found(
+        np.zeros(N, np.int64), np.zeros((N, R), np.int64), np.zeros((N, R, T), np.int64),
+        np.zeros((N, R)), np.zeros((N, R)), np.zeros((N, R, T, 2), np.int64), np.zeros((N, R, T)),
+    )  # fmt: skip
+    threads = kernel_threads()
+    run_kernel(kernel, threads, frames.flat.dtype, frames, pruning, *fusion, threads, found)
+    return [[_hypothesis(found, n, r) for r in range(count)] for n, count in enumerate(found.counts.tolist())]
+
+
+def _hypothesis(found: Found, n: int, r: int) -> BeamHypothesis:
+    length = found.lengths[n, r]
+    labels, spans = found.labels[n, r, :length].tolist(), found.spans[n, r, :length].tolist()
+    score, log_prob = float(found.scores[n, r]), float(found.log_probs[n, r])
+    confidences = np.exp(found.peaks[n, r, :length]).tolist()
+    return BeamHypothesis(labels, score, confidences, [(start, end) for start, end in spans], log_prob)
+
+
+def _check_options(
+    beam_width: int, top_n: int, classes: int | None, threshold: float, weight: float, least: float
+) -> None:
+    if beam_width < 1:
+        raise ValueError(f"beam_width must be at least 1, not {beam_width}")
+    if not 1 <= top_n <= beam_width:
+        raise ValueError(f"top_n must be between 1 and beam_width={beam_width}, not {top_n}")
+    if classes is not None and classes < 1:
+        raise ValueError(f"classes_per_frame must be at least 1, or None for all, not {classes}")
+    if not threshold >= 0:
+        raise ValueError(f"beam_threshold must not be negative, but is {threshold}")
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"weight must not be negative, and finite, but is {weight}")
+    if math.isnan(least):
+        raise ValueError("min_log_prob is NaN")
+
+
+def _check_hotwords(hotwords: Sequence[Sequence[int]], K: int, blank: int) -> None:
+    for number, hotword in enumerate(hotwords):
+        if isinstance(hotword, str):
+            raise TypeError(f"hotword {hotword!r} is a string: give its labels, as Alphabet.encode makes them")
+        for label in hotword:
+            if not 0 <= label < K or label == blank:
+                raise ValueError(f"hotword {number}: label {label} is the blank or out of range; there are {K} classes")

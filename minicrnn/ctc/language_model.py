@@ -1,0 +1,190 @@
+"""An n-gram model: how probable a text is before anybody has looked at the image.
+
+    p(text) = Π_i p(w_i | w_{i−n+1} … w_{i−1}),        w_1 … w_m </s> behind a start <s>
+
+The symbols are the text's characters, or its words. What was not seen in training is read from shorter histories, at
+the price γ that training has set aside for it (:mod:`minicrnn.ctc.kneser_ney`):
+
+    p(w | h) = p(h w) where the n-gram h w is known,  γ(h) p(w | h') otherwise;  h' is h without its first symbol
+
+Source: Chen and Goodman, *An empirical study of smoothing techniques for language modeling*, 1998; Jurafsky and Martin,
+*Speech and Language Processing*, chapter 3.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import exp, inf, isfinite
+from pathlib import Path
+from typing import Literal
+
+from minicrnn.ctc import arpa, kneser_ney
+from minicrnn.ctc.kneser_ney import END, START, UNKNOWN, NGram
+from minicrnn.ctc.ngram_graph import NGramGraph
+from minicrnn.ctc.ngram_states import graph_of
+
+Unit = Literal["character", "word"]
+
+
+class NGramModel:
+    """Probabilities of n-grams, with back-off. Made by :meth:`train` or :meth:`read_arpa`.
+
+    Args:
+        log_probs: ln p(w | h) by n-gram h w.
+        backoffs: ln γ(h) by history; 0 for those that are not there.
+        unit: what a symbol is: a "character" of a text or a "word", words being what white space parts.
+
+    Attributes:
+        order: the length of the longest n-gram.
+        unit: as given.
+
+    Raises:
+        ValueError: no n-gram, a probability above 1 or not a number, an unknown unit.
+
+    >>> model = NGramModel.train(["abab", "abba", "ab"], order=2)
+    >>> round(model.log_prob("ab"), 3), round(model.log_prob("ba"), 3)
+    (-2.262, -4.429)
+    """
+
+    def __init__(self, log_probs: Mapping[NGram, float], backoffs: Mapping[NGram, float], unit: Unit) -> None:
+        if unit not in ("character", "word"):
+            raise ValueError(f'unit must be "character" or "word", not {unit!r}')
+        if not log_probs:
+            raise ValueError("a model needs n-grams, there are none")
+        for ngram, value in log_probs.items():
+            if not value <= 1e-6:  # files round; NaN is not ≤ either
+                raise ValueError(f"ln p of {' '.join(ngram)!r} is {value}: a probability is in [0, 1]")
+        self.unit = unit
+        self.order = max(map(len, log_probs))
+        self._log_probs, self._backoffs = dict(log_probs), dict(backoffs)
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str] | Mapping[str, int],
+        order: int = 5,
+        *,
+        unit: Unit = "character",
+        vocabulary: Iterable[str] = (),
+    ) -> "NGramModel":
+        """Train with interpolated, modified Kneser–Ney smoothing.
+
+        Args:
+            texts: texts, or texts with counts, as a :class:`Lexicon`'s words and counts.
+            order: n, the symbols of a history and the one that follows.
+            unit: "character" or "word".
+            vocabulary: symbols to know besides those seen.
+
+        Raises:
+            ValueError: no texts; an order below 1; a negative count; a word that is <s>, </s> or <unk>.
+            TypeError: one text where several are asked for.
+
+        Source: :mod:`minicrnn.ctc.kneser_ney`.
+        """
+        if isinstance(texts, str):
+            raise TypeError(f"give an iterable of texts, or [{texts[:20]!r}] for a single one")
+        if order < 1:
+            raise ValueError(f"order is {order}, it must be 1 or more")
+        weighted = texts.items() if isinstance(texts, Mapping) else ((text, 1) for text in texts)
+        counts = kneser_ney.count_ngrams((_checked(text, count, unit) for text, count in weighted), order)
+        if not counts[0]:
+            raise ValueError("there are no texts to train a model from")
+        return cls(*kneser_ney.estimate(counts, vocabulary), unit)
+
+    @classmethod
+    def read_arpa(cls, path: str | Path, unit: Unit | None = None) -> "NGramModel":
+        """Read an ARPA file, as KenLM, SRILM and :meth:`write_arpa` write it.
+
+        unit: if None, "character" where every symbol is a single one, and "word" otherwise. In models of characters
+        <U+0020> is the character of that code point, here the space; ARPA parts symbols by white space.
+
+        Raises:
+            ValueError: not an ARPA file, or a damaged one, naming the line.
+            OSError: the file cannot be read.
+        """
+        log_probs, backoffs = arpa.read(path)
+        if unit is None:
+            unit = "character" if all(len(arpa.unescape(symbol)) == 1 for symbol in _own(log_probs)) else "word"
+        if unit == "character":
+            log_probs = {tuple(map(arpa.unescape, ngram)): value for ngram, value in log_probs.items()}
+            backoffs = {tuple(map(arpa.unescape, history)): value for history, value in backoffs.items()}
+        return cls(log_probs, backoffs, unit)
+
+    def write_arpa(self, path: str | Path) -> None:
+        """Write an ARPA file, whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written; an older file stays whole.
+        """
+        arpa.write(path, self._log_probs, self._backoffs)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols that the model knows, sorted; without <s>, </s> and <unk>."""
+        return tuple(sorted(_own(self._log_probs)))
+
+    def next_log_prob(self, history: Sequence[str], symbol: str) -> float:
+        """ln p(symbol | history), nats. The start of the text is history like any other: <s>.
+
+        >>> model = NGramModel.train(["ab"], order=2)
+        >>> round(sum(exp(model.next_log_prob(["a"], symbol)) for symbol in ["a", "b", "</s>", "<unk>"]), 12)
+        1.0
+        """
+        known = self._known(symbol)
+        context = tuple(map(self._known, history[max(0, len(history) - self.order + 1) :]))
+        log_prob = 0.0
+        while (*context, known) not in self._log_probs:
+            if not context:
+                return -inf
+            log_prob += self._backoffs.get(context, 0.0)
+            context = context[1:]
+        return log_prob + self._log_probs[*context, known]
+
+    def log_prob(self, text: str) -> float:
+        """ln p(text), with its end, in nats."""
+        symbols = (START, *_symbols(text, self.unit), END)
+        return sum(self.next_log_prob(symbols[max(0, i - self.order) : i], symbols[i]) for i in range(1, len(symbols)))
+
+    def perplexity(self, texts: Iterable[str]) -> float:
+        """exp of the mean of −ln p over the symbols of some texts and their ends.
+
+        Raises:
+            ValueError: there are no texts.
+        """
+        total, symbols = 0.0, 0
+        for text in texts:
+            total += self.log_prob(text)
+            symbols += len(_symbols(text, self.unit)) + 1
+        if symbols == 0:
+            raise ValueError("there are no texts to take a perplexity of")
+        return exp(-total / symbols) if isfinite(total) else inf
+
+    def graph(self, symbols: Sequence[str | None]) -> NGramGraph:
+        """The model for the beam search, which knows symbols by number: ``symbols[i]`` is number i.
+
+        None is a number that no symbol has, as the blank's: ``model.graph([None, *alphabet.characters])``. Symbols
+        that the model does not know have the probability of <unk>; the number of the end is ``len(symbols)``.
+        """
+        return graph_of(self._log_probs, self._backoffs, symbols)
+
+    def __repr__(self) -> str:
+        return f"NGramModel({self.unit}s, order {self.order}, {len(self._log_probs):,} n-grams)"
+
+    def _known(self, symbol: str) -> str:
+        return symbol if symbol == START or (symbol,) in self._log_probs else UNKNOWN
+
+
+def _own(log_probs: Mapping[NGram, float]) -> list[str]:
+    return [ngram[0] for ngram in log_probs if len(ngram) == 1 and ngram[0] not in (START, END, UNKNOWN)]
+
+
+def _symbols(text: str, unit: Unit) -> NGram:
+    return tuple(text) if unit == "character" else tuple(text.split())
+
+
+def _checked(text: str, count: int, unit: Unit) -> tuple[NGram, int]:
+    symbols = _symbols(text, unit)
+    if count < 0:
+        raise ValueError(f"text {text[:40]!r} has a count of {count}")
+    for special in (START, END, UNKNOWN):
+        if unit == "word" and special in symbols:
+            raise ValueError(f"the text {text[:40]!r} has the word {special}, which means something else")
+    return symbols, count

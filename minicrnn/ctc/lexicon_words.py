@@ -1,0 +1,179 @@
+"""From a list of words to a lexicon's words: normalised, different, spelled in labels, and sorted; nothing is lost
+without a word about it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Case = Literal["keep", "lower", "upper"]
+
+_NAMED = 5  # how many words of each kind a report prints
+
+
+@runtime_checkable
+class Characters(Protocol):
+    """What a lexicon asks of an alphabet; :class:`minicrnn.Alphabet` is one."""
+
+    @property
+    def num_classes(self) -> int: ...
+
+    @property
+    def blank(self) -> int: ...
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def normalise(self, text: str) -> str: ...
+
+    def unknown(self, text: str) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class LexiconReport:
+    """What became of the words given. ``str(report)`` says it in a few lines.
+
+    Attributes:
+        given: how many words were given.
+        kept: how many words the lexicon has.
+        duplicates: words that were there already, once case and normal form are settled; each as often as that.
+        empty: the positions, from 0, of words without a character.
+        outside: words with characters that the alphabet lacks, each with those characters.
+    """
+
+    given: int
+    kept: int
+    duplicates: tuple[str, ...] = ()
+    empty: tuple[int, ...] = ()
+    outside: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every word given can be read: none empty, none outside the alphabet."""
+        return not self.empty and not self.outside
+
+    def __str__(self) -> str:
+        lines = [f"{self.given:,} words given, {self.kept:,} in the lexicon"]
+        if self.duplicates:
+            lines.append(f"{len(self.duplicates):,} there already: {_some(map(repr, self.duplicates))}")
+        if self.empty:
+            lines.append(f"{len(self.empty):,} empty, left out: at {_some(map(str, self.empty))}")
+        if self.outside:
+            words = (f"{word!r} ({' '.join(map(repr, unknown))})" for word, unknown in self.outside)
+            lines.append(f"{len(self.outside):,} with characters outside the alphabet, left out: {_some(words)}")
+        return "\n  ".join(lines)
+
+
+class LexiconWords(NamedTuple):
+    """W words, sorted by their labels."""
+
+    texts: tuple[str, ...]
+    counts: npt.NDArray[np.int64]  # [W]
+    labels: npt.NDArray[np.int32]  # all words' labels, one word after the other
+    begin: npt.NDArray[np.int64]  # [W + 1]; word w is labels[begin[w] : begin[w + 1]]
+    classes: npt.NDArray[np.int64]  # [C] the blank, and all labels that occur, ascending
+    places: npt.NDArray[np.int32]  # labels, but as places in ``classes``
+    needed: npt.NDArray[np.int64]  # [W] the fewest frames that spell each word
+    report: LexiconReport
+
+
+def gather_words(words: Iterable[tuple[str, int]], alphabet: Characters, case: Case) -> LexiconWords:
+    """Settle case and normal form, leave out what cannot be read, add up the counts of equal words, sort.
+
+    Raises:
+        ValueError: an unknown ``case``; a count below 0.
+    """
+    if case not in ("keep", "lower", "upper"):
+        raise ValueError(f'case must be "keep", "lower" or "upper", not {case!r}')
+    spelled: dict[tuple[int, ...], tuple[str, int]] = {}
+    duplicates, empty, outside = [], [], []
+    given = 0
+    for word, count in words:
+        given += 1
+        if count < 0:
+            raise ValueError(f"word {word!r} has a count of {count}")
+        text = alphabet.normalise(word if case == "keep" else word.lower() if case == "lower" else word.upper())
+        try:
+            labels = tuple(alphabet.encode(text))
+        except ValueError:
+            outside.append((word, tuple(alphabet.unknown(text))))
+            continue
+        if not labels:
+            empty.append(given - 1)
+        elif labels in spelled:
+            duplicates.append(text)
+            spelled[labels] = text, spelled[labels][1] + count
+        else:
+            spelled[labels] = text, count
+    report = LexiconReport(given, len(spelled), tuple(duplicates), tuple(empty), tuple(outside))
+    return _sorted(spelled, alphabet.blank, report)
+
+
+def _sorted(spelled: dict[tuple[int, ...], tuple[str, int]], blank: int, report: LexiconReport) -> LexiconWords:
+    in_order = sorted(spelled)
+    labels = np.array([label for word in in_order for label in word], np.int32)
+    begin = np.cumsum([0, *map(len, in_order)], dtype=np.int64)
+    used, places = np.unique(labels, return_inverse=True)
+    return LexiconWords(
+        tuple(spelled[word][0] for word in in_order),
+        np.array([spelled[word][1] for word in in_order], np.int64),
+        labels,
+        begin,
+        np.concatenate(([blank], used)),
+        (places + 1).astype(np.int32),
+        _frames_needed(labels, begin),
+        report,
+    )
+
+
+def _frames_needed(labels: npt.NDArray[np.int32], begin: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """One frame a label, and one between equal neighbours."""
+    repeated = np.zeros(len(labels), np.int64)
+    repeated[1:] = labels[1:] == labels[:-1]
+    repeated[begin[:-1]] = 0  # the first label of a word repeats nothing
+    before = np.concatenate(([0], np.cumsum(repeated)))
+    return np.diff(begin) + np.diff(before[begin])
+
+
+def read_word_file(path: str | Path) -> list[tuple[str, int]]:
+    """Words and counts from a UTF-8 file: one word a line, and a tab and its count if there is one.
+
+    What follows the last tab is the count if it is a whole number, otherwise it belongs to the word, whose count is 1.
+    Empty lines at the end of the file are no words.
+
+    Raises:
+        ValueError: the file is not UTF-8.
+        OSError: the file cannot be read.
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a UTF-8 text file ({error}); convert it first") from error
+    return [_word_and_count(line) for line in text.split("\n")] if text else []
+
+
+def word_file(words: LexiconWords) -> bytes:
+    """What :func:`read_word_file` reads back.
+
+    Raises:
+        ValueError: a word holds a line end, naming it.
+    """
+    if broken := [text for text in words.texts if "\n" in text]:
+        raise ValueError(f"{broken[0]!r} holds a line end: a file of one word a line cannot hold it")
+    rows = zip(words.texts, words.counts.tolist(), strict=True)
+    return "".join(f"{text}\t{count}\n" for text, count in rows).encode()
+
+
+def _word_and_count(line: str) -> tuple[str, int]:
+    line = line.removesuffix("\r")
+    word, tab, count = line.rpartition("\t")
+    return (word, int(count)) if tab and count.isascii() and count.isdigit() else (line, 1)
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _NAMED:,} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more

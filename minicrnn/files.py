@@ -1,0 +1,36 @@
+"""Files that are written whole or not at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def replace_file(path: str | Path, data: bytes) -> None:
+    """Write to a temporary file in the same folder, then rename: readers see the old file or the new one.
+
+    A symbolic link stays, and what it points to is replaced.
+
+    Raises:
+        OSError: the file cannot be written; an older file stays whole.
+    """
+    path = Path(path).resolve()
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_UMASK)  # a temporary file is private; the result should not be
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _read_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _read_umask()  # once: it can only be read by setting it, which other threads would notice

@@ -1,0 +1,239 @@
+"""The n-gram model: against the naive definition and by hand; that it sums to one; its ARPA files and its graph."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicrnn.ctc import NGramModel
+from minicrnn.naive import kneser_ney as naive
+
+SPECIAL = ["</s>", "<unk>"]
+texts = st.lists(st.text("abc", max_size=5), min_size=1, max_size=12)
+orders = st.integers(1, 4)
+histories = st.lists(st.sampled_from(["<s>", "a", "b", "c", "x"]), max_size=4)
+
+
+@pytest.fixture(autouse=True)
+def level():
+    """One level is all there is."""
+
+
+def made_texts(count=400, seed=0):
+    """Texts whose symbols depend on the two before."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        text = "a"
+        while len(text) < rng.integers(2, 9):
+            text += "abcde"[int(3 * ord(text[-1]) + ord(text[-2:][0]) + rng.integers(0, 3) ** 2) % 5]
+        made.append(text)
+    return made
+
+
+@given(texts, orders, histories)
+def test_equals_the_naive_definition(given_texts, order, history):
+    model = NGramModel.train(given_texts, order)
+    assert model.order <= order
+    known = {"<s>"}.union(*given_texts)
+    seen = tuple(symbol if symbol in known else "<unk>" for symbol in history)
+    seen = seen[max(0, len(seen) - order + 1) :] if order > 1 else ()
+    for symbol in {*SPECIAL}.union(*given_texts):
+        expected = naive.probability(given_texts, order, seen, symbol)
+        assert math.exp(model.next_log_prob(history, symbol)) == pytest.approx(expected, rel=1e-10)
+
+
+@given(texts, orders, histories, st.lists(st.sampled_from("abxyz"), max_size=4))
+def test_sums_to_one(given_texts, order, history, vocabulary):
+    model = NGramModel.train(given_texts, order, vocabulary=vocabulary)
+    assert set(model.symbols) == set(vocabulary).union(*given_texts)
+    total = sum(math.exp(model.next_log_prob(history, symbol)) for symbol in [*model.symbols, *SPECIAL])
+    assert total == pytest.approx(1, rel=1e-12)
+    assert model.next_log_prob(history, "q") == model.next_log_prob(history, "<unk>")
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_all_three_discounts(order):
+    """Enough text for discounts of their own; the naive definition, which is slow, in a few places."""
+    from minicrnn.ctc.kneser_ney import adjusted_counts, count_ngrams, discounts
+
+    some = made_texts(60)
+    counts = adjusted_counts(count_ngrams(((tuple(text), 1) for text in some), order))
+    assert any(len(set(discounts(of_order))) == 3 for of_order in counts)
+    model = NGramModel.train(some, order)
+    for history, symbol in [((), "a"), (("<s>",), "a"), (tuple(some[0][: order - 1]), some[0][order - 1])]:
+        expected = naive.probability(some, order, history, symbol)
+        assert math.exp(model.next_log_prob(history, symbol)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_by_hand():
+    """:mod:`tests.naive.test_kneser_ney` has the counts."""
+    model = NGramModel.train({"ab": 2, "ac": 1}, 2)
+    b = (1 - 3 / 5) / 5 + 12 / 25 / 5
+    a_start = (3 - 1 / 3) / 3 + 1 / 3 / 3 * b
+    b_after_a = (2 - 1 / 3) / 3 + 2 / 3 / 3 * b
+    end = (2 - 3 / 5) / 5 + 12 / 25 / 5
+    end_after_b = (2 - 1 / 3) / 2 + 1 / 3 / 2 * end
+    assert math.exp(model.log_prob("ab")) == pytest.approx(a_start * b_after_a * end_after_b)
+    assert model.perplexity(["ab"]) == pytest.approx((a_start * b_after_a * end_after_b) ** (-1 / 3))
+
+
+def test_discounts_by_chen_and_goodman():
+    """n_1 … n_4 = 10, 5, 3, 2: Y = 1/2, D = 1 − 2·½·5/10, 2 − 3·½·3/5, 3 − 4·½·2/3."""
+    from minicrnn.ctc.kneser_ney import Counter, discounts
+
+    def of(*numbers):
+        return Counter({(f"{r}:{i}",): r for r, many in enumerate(numbers, start=1) for i in range(many)})
+
+    assert discounts(of(10, 5, 3, 2)) == pytest.approx((0.5, 1.1, 5 / 3))
+    assert discounts(of(10, 5, 3, 2, 7)) == discounts(of(10, 5, 3, 2))
+    assert discounts(of(10, 5, 9, 2)) == (0.5, 0.5, 0.5)  # D(2) would be below 0
+    assert discounts(of(0, 5, 3, 2)) == discounts(of(4, 0, 3)) == (0.5, 1.0, 1.5)
+
+
+def test_a_longer_history_helps_and_unseen_texts_are_possible():
+    train, test = made_texts(400), made_texts(100, seed=1)
+    perplexities = [NGramModel.train(train, order).perplexity(test) for order in (1, 2, 3)]
+    assert perplexities[0] > 1.2 * perplexities[1] > 1.2 * perplexities[2]
+    assert NGramModel.train(train, 3).log_prob("edzq") > -math.inf
+
+
+def test_words():
+    model = NGramModel.train(["the cat sat", "the  dog sat", "a cat"], 3, unit="word")
+    assert model.symbols == ("a", "cat", "dog", "sat", "the")
+    assert model.log_prob("the cat") > model.log_prob("cat the")
+    assert model.perplexity(["the cat sat"]) == pytest.approx(math.exp(-model.log_prob("the cat sat") / 4))
+    assert repr(model) == f"NGramModel(words, order 3, {len(model._log_probs)} n-grams)"
+
+
+@given(st.lists(st.text("ab é\t\u3000", max_size=5), min_size=1, max_size=8), orders, st.text("ab éx", max_size=6))
+def test_written_and_read(tmp_path_factory, given_texts, order, text):
+    path = tmp_path_factory.mktemp("arpa") / "model.arpa"
+    model = NGramModel.train(given_texts, order)
+    model.write_arpa(path)
+    read = NGramModel.read_arpa(path)
+    assert (read.symbols, read.order, read.unit) == (model.symbols, model.order, "character")
+    # Nine digits in each logarithm.
+    assert read.log_prob(text) == pytest.approx(model.log_prob(text), rel=1e-7)
+
+
+KENLM = """
+\\data\\
+ngram 1=5
+ngram 2=3
+
+\\1-grams:
+-1.0\t<unk>\t0
+0\t<s>\t-0.30103
+-0.5 the -0.25
+-0.75\tcat
+-0.6\t</s>\t0
+
+\\2-grams:
+-0.1\t<s> the
+-0.2\tthe cat
+-99\tthe the
+
+\\end\\
+"""
+
+
+def test_a_file_by_hand(tmp_path):
+    path = tmp_path / "model.arpa"
+    path.write_text(KENLM)
+    model = NGramModel.read_arpa(path)
+    assert (model.unit, model.order, model.symbols) == ("word", 2, ("cat", "the"))
+    assert model.log_prob("the cat") / math.log(10) == pytest.approx(-0.1 - 0.2 - 0.6)
+    assert model.log_prob("cat dog") / math.log(10) == pytest.approx(-0.30103 - 0.75 - 1.0 - 0.6)
+    assert model.log_prob("the dog") / math.log(10) == pytest.approx(-0.1 - 0.25 - 1.0 - 0.6)
+    assert model.log_prob("the the") == -math.inf
+    assert model.perplexity(["cat", "the the"]) == math.inf
+    path.write_text(KENLM.replace("-1.0\t<unk>\t0", "-1.0 <UNK>"))
+    assert NGramModel.read_arpa(path).log_prob("dog") == model.log_prob("dog")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("ngram 2=3", "ngram 2=4", "promises {1: 5, 2: 4} n-grams by order, and holds {1: 5, 2: 3}"),
+        ("ngram 2=3", "ngrams", r"line 4: 'ngrams': expected a line such as ngram 1=27"),
+        ("-0.75\tcat", "cat", "line 10: 'cat': expected a logarithm, 1 symbols"),
+        ("-0.75\tcat", "x\tcat", "line 10: .*could not convert"),
+        ("-0.75\tcat", "-0.75\tthe", "line 10: .*the n-gram is there already"),
+        ("-0.75\tcat", "0.75\tcat", "ln p of 'cat' is 1.7"),
+        ("-0.75\tcat", "nan\tcat", "ln p of 'cat' is nan"),
+        ("\\end\\", "", "not a whole ARPA file"),
+        ("\\data\\", "", "not a whole ARPA file"),
+    ],
+)
+def test_damaged_files_name_the_line(tmp_path, old, new, message):
+    path = tmp_path / "model.arpa"
+    path.write_text(KENLM.replace(old, new))
+    with pytest.raises(ValueError, match=message.replace("{", r"\{").replace("}", r"\}")):
+        NGramModel.read_arpa(path)
+
+
+def walk(graph, numbers):
+    """ln p of symbols by their numbers and of the end, as the beam search reads the graph."""
+    state, total = graph.start, 0.0
+    for number in [*numbers, graph.end_symbol]:
+        while True:
+            own = slice(graph.arc_begin[state], graph.arc_begin[state + 1])
+            (places,) = np.nonzero(graph.arc_symbol[own] == number)
+            if len(places):
+                arc = own.start + places[0]
+                total, state = total + float(graph.arc_log_prob[arc]), graph.arc_next[arc]
+                break
+            total, state = total + float(graph.backoff_log_prob[state]), graph.backoff_state[state]
+            if state < 0:
+                return -math.inf
+    return total
+
+
+@given(texts, orders, st.text("abcx", max_size=6))
+def test_the_graph_says_the_same(given_texts, order, text):
+    model = NGramModel.train(given_texts, order)
+    symbols = [None, *"xcba"]
+    graph = model.graph(symbols)
+    numbers = [symbols.index(character) for character in text]
+    # float32 holds each term to 6e-8 of itself.
+    assert walk(graph, numbers) == pytest.approx(model.log_prob(text), rel=1e-6)
+    for array, kind in zip(graph, [np.int32, np.int32, np.float32, np.int32, np.float32, np.int32], strict=False):
+        assert array.dtype == kind
+    for begin, end in zip(graph.arc_begin, graph.arc_begin[1:], strict=False):
+        assert (np.diff(graph.arc_symbol[begin:end]) > 0).all()
+    assert (graph.backoff_state < np.arange(len(graph.backoff_state))).all()
+    assert graph.end_symbol == 5
+
+
+def test_the_graph_of_a_file(tmp_path):
+    path = tmp_path / "model.arpa"
+    path.write_text(KENLM)
+    model = NGramModel.read_arpa(path)
+    words = ["the", "cat", "dog", "<unk>"]
+    graph = model.graph(words)
+    for numbers in [[], [0, 1], [1, 2], [2, 1, 0], [0, 0], [3, 2]]:
+        assert walk(graph, numbers) == pytest.approx(model.log_prob(" ".join(words[i] for i in numbers)), rel=1e-6)
+
+
+def test_what_cannot_be_asked():
+    with pytest.raises(ValueError, match="no texts to train"):
+        NGramModel.train([])
+    with pytest.raises(ValueError, match="no texts to train"):
+        NGramModel.train({"a": 0})
+    with pytest.raises(ValueError, match="'a' has a count of -2"):
+        NGramModel.train({"a": -2})
+    with pytest.raises(ValueError, match="order is 0"):
+        NGramModel.train(["a"], 0)
+    with pytest.raises(TypeError, match="iterable of texts"):
+        NGramModel.train("abc")
+    with pytest.raises(ValueError, match="has the word <s>"):
+        NGramModel.train(["a <s> b"], unit="word")
+    with pytest.raises(ValueError, match="no texts to take a perplexity of"):
+        NGramModel.train(["a"]).perplexity([])
+    with pytest.raises((ValueError, TypeError), match="unit"):
+        NGramModel.train(["a"], unit="syllable")
+    with pytest.raises(ValueError, match="needs n-grams"):
+        NGramModel({}, {}, "word")

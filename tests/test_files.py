@@ -1,0 +1,38 @@
+"""Files are written whole or not at all."""
+
+import os
+
+import pytest
+
+from minicrnn import files
+
+
+def test_writes_and_replaces(tmp_path):
+    path = tmp_path / "words.txt"
+    for data in (b"one", b"two"):
+        files.replace_file(path, data)
+        assert path.read_bytes() == data
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~files._UMASK
+
+
+def test_a_link_stays(tmp_path):
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    files.replace_file(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_an_older_file_stays_whole(tmp_path, monkeypatch):
+    path = tmp_path / "words.txt"
+    path.write_bytes(b"old")
+
+    def full(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        files.replace_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
