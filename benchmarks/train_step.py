@@ -22,6 +22,7 @@ from pairs import interleaved, machine
 from torch import Tensor, nn
 
 import minicrnn as mc
+from minicrnn.layers.autocast import has_bfloat16
 
 NUM_CLASSES, LABELS = 37, 8
 SIDES = ("torch.nn", "torch.nn, channels last", "minicrnn")
@@ -47,6 +48,8 @@ def step_of(side: str, preset: str, batch_size: int, width: int, amp: bool) -> C
     if side == "torch.nn, channels last":
         model = model.to(memory_format=torch.channels_last)
     loss = our_loss if side == "minicrnn" else torch_loss
+    if side == "minicrnn":  # as minicrnn train --amp does it
+        amp = amp and has_bfloat16(torch.device("cpu"))
     optimiser = torch.optim.AdamW(model.parameters())
 
     def step() -> None:

@@ -62,6 +62,7 @@ def test_initial_states_that_do_not_fit_a_packed_sequence_are_named():
 @pytest.mark.parametrize("proj_size", [0, 2])
 @pytest.mark.parametrize("lengths", [None, [5, 2]])
 def test_autocast_returns_bfloat16_and_float32_gradients(proj_size, lengths, level):
+    torch.manual_seed(0)  # with unlucky weights a small gradient is mostly rounding
     run = Run(layers.LSTM(3, 4, 2, bidirectional=True, proj_size=proj_size), lengths)
     x = torch.randn(5, 2, 3)
     with torch.autocast("cpu", torch.bfloat16), use_backend(level):
