@@ -48,10 +48,11 @@ else:
         """An array in global memory from an element on."""
 
         def generate(context, builder, signature, arguments):
-            first = builder.gep(arguments[0], [arguments[1]])
-            address = _copied(builder, 64, "l", builder.ptrtoint(first, ir.IntType(64)))
-            in_global = builder.inttoptr(address, ir.PointerType(first.type.pointee, addrspace=1))
-            return builder.addrspacecast(in_global, first.type)
+            in_global, anywhere = (ir.PointerType(ir.IntType(8), addrspace=space) for space in (1, 0))
+            first = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), anywhere)
+            address = builder.ptrtoint(builder.addrspacecast(first, in_global), ir.IntType(64))
+            kept = builder.inttoptr(_copied(builder, 64, "l", address), in_global)
+            return builder.bitcast(builder.addrspacecast(kept, anywhere), arguments[0].type)
 
         return array(array, types.int64), generate
 

@@ -80,6 +80,7 @@ def routed(generator, dtype, N, C, window, relu, more):
     seeds, dtypes, st.integers(1, 3), channels, windows, st.booleans(), st.tuples(st.integers(0, 4), st.integers(0, 9))
 )
 @example(0, np.float32, 2, 9, (1, 1), False, (0, 61))  # more pixels than a strip has
+@example(0, np.float64, 3, 7, (2, 2), True, (40, 3))  # more rows than tasks
 def test_backward(seed, dtype, N, C, window, relu, more):
     generator = np.random.default_rng(seed)
     x, dy, route, dz = routed(generator, dtype, N, C, window, relu, more)

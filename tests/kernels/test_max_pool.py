@@ -48,6 +48,13 @@ def test_equals_the_vectorised_level(seed, pool, N, C, values, dtype, integer):
     np.testing.assert_allclose(dx, expected.permute(0, 2, 3, 1).numpy(), atol=1e-5 if dtype == np.float32 else 1e-12)
 
 
+def test_of_pixels_that_are_all_minus_infinity_the_first_wins():
+    options = {"kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "ceil_mode": False}
+    x = np.full((1, 3, 3, 9), -np.inf, np.float32)
+    _, winner, _ = by_kernel(x, options, pool_windows(torch.from_numpy(x).permute(0, 3, 1, 2), **options), np.int8)
+    assert winner[0, :, :, 8].tolist() == [[4, 3, 3], [1, 0, 0], [1, 0, 0]]
+
+
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
 def test_results_do_not_depend_on_the_number_of_threads(stride):
     options = {"kernel_size": (3, 3), "stride": stride, "padding": (1, 1), "dilation": (1, 1), "ceil_mode": False}
