@@ -86,7 +86,7 @@ def opinionated_model(path, characters):
 
 def test_eval_shows_a_progress_bar(model, words, monkeypatch):
     terminal = io.StringIO()
-    monkeypatch.setattr(cli, "console", Console(file=terminal, force_terminal=True))
+    monkeypatch.setattr(cli.evaluate, "console", Console(file=terminal, force_terminal=True))
     assert run("eval", model, words) == 0
     assert "reading" in terminal.getvalue()
     assert "100%" in terminal.getvalue()
@@ -101,8 +101,8 @@ def test_eval_says_how_many_images_the_protocol_compares(model, words, tmp_path,
 def test_read_works_in_chunks_and_keeps_the_order(model, words, monkeypatch, capsys):
     images = [words / f"{i}.png" for i in (3, 0, 4, 1, 2)]
     chunks = []
-    monkeypatch.setattr(cli, "CHUNK", 2)
-    monkeypatch.setattr(cli, "_opened", lambda paths, opened=cli._opened: chunks.append(paths) or opened(paths))
+    monkeypatch.setattr(cli.read, "CHUNK", 2)
+    monkeypatch.setattr(cli.read, "_opened", lambda paths, opened=cli.read._opened: chunks.append(paths) or opened(paths))
     assert run("read", model, *images) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [str(image) for image in images]
     assert chunks == [images[:2], images[2:4], images[4:]]
@@ -148,7 +148,7 @@ def test_train_gets_only_the_options_that_were_given(words, tmp_path, monkeypatc
         seen.update(options)
         return RunResult(out, out / "best.safetensors", (), True)
 
-    monkeypatch.setattr(cli, "train", train)
+    monkeypatch.setattr(cli.train, "train", train)
     assert run("train", words, "--out", tmp_path) == 0
     assert seen == {}
     # A value that equals the default is given, too.

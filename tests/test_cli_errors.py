@@ -174,7 +174,7 @@ def test_a_gpu_without_room_is_explained(words, tmp_path, monkeypatch, capsys):
     def train(*arguments, **options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nLong story")
 
-    monkeypatch.setattr(cli, "train", train)
+    monkeypatch.setattr(cli.train, "train", train)
     assert run("train", words, "--out", tmp_path) == 1
     said = complaint(capsys)
     assert len(said.splitlines()) == 1
@@ -186,7 +186,7 @@ def test_a_bug_shows_its_traceback(words, tmp_path, monkeypatch):
     def train(*arguments, **options):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(cli, "train", train)
+    monkeypatch.setattr(cli.train, "train", train)
     with pytest.raises(ValueError, match="a bug"):
         run("train", words, "--out", tmp_path)
 
