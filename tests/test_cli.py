@@ -102,7 +102,8 @@ def test_read_works_in_chunks_and_keeps_the_order(model, words, monkeypatch, cap
     images = [words / f"{i}.png" for i in (3, 0, 4, 1, 2)]
     chunks = []
     monkeypatch.setattr(cli.read, "CHUNK", 2)
-    monkeypatch.setattr(cli.read, "_opened", lambda paths, opened=cli.read._opened: chunks.append(paths) or opened(paths))
+    opened = cli.read._opened
+    monkeypatch.setattr(cli.read, "_opened", lambda paths: chunks.append(paths) or opened(paths))
     assert run("read", model, *images) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [str(image) for image in images]
     assert chunks == [images[:2], images[2:4], images[4:]]
