@@ -57,7 +57,7 @@ def _statistics(x, strips, a_block, work, state, counts, tasks):
             _add_block(x, first * size, max(1, min(a_block, end - first)), length, work, state, counts, task)
 
 
-@njit(fastmath=FUSED)
+@njit(fastmath=FUSED, inline="always")  # compiled once, with its only caller
 def _add_block(x, begin, strips, length, work, state, counts, task):
     """Join ``strips`` strips, of which the first ``length`` numbers count, to the state of a task."""
     size = counts.shape[1]
@@ -117,7 +117,7 @@ def _backward_sums(dy, route, x, mean, C, ph, pw, parts, work, tasks):
             _add_row(dy, route, x, mean, C, row // Ho, row % Ho, ph, pw, parts, work, task)
 
 
-@njit(fastmath=FUSED)
+@njit(fastmath=FUSED, inline="always")  # compiled once, with its only caller
 def _add_row(dy, route, x, mean, C, n, o, ph, pw, parts, work, task):
     """Add row o of image n: within a row in the precision of x, rows in float64.
 
@@ -168,7 +168,7 @@ def _backward(dy, route, x, a, b, k, C, ph, pw, dx):
         _backward_row(dy, route, x, a, b, k, C, row // H, row % H, ph, pw, dx)
 
 
-@njit(fastmath=FUSED)
+@njit(fastmath=FUSED, inline="always")  # compiled once, with its only caller
 def _backward_row(dy, route, x, a, b, k, C, n, h, ph, pw, dx):
     """Row h of image n of dx."""
     o, width, zero = h // ph, dy.shape[2], dy.dtype.type(0)
