@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given
 
-from minicrnn.ctc import posteriors
+from minicrnn.ctc import ctc_loss, posteriors
 from minicrnn.naive import ctc as naive
-from tests.ctc.problems import normal, problems
+from tests.ctc.problems import gradient, normal, problems
 
 
 @given(problems(max_T=5, max_K=3, feasible=True))
@@ -27,6 +27,17 @@ def test_rows_sum_to_one_within_the_length_and_are_zero_beyond(problem):
     for n, frames in enumerate(problem.frames):
         torch.testing.assert_close(gamma[:frames, n].sum(1), torch.ones(frames).double(), atol=1e-12, rtol=0)
         assert not gamma[frames:, n].any()
+
+
+@pytest.mark.parametrize("labels", [5, 15, 19])
+def test_no_share_of_a_blank_is_negative(labels):
+    """It is 1 minus those of the labels, which add up to 1, give or take a rounding, where blanks are improbable."""
+    scores = 3 * normal(20, 64, 5)
+    scores[:, :, 0] -= 60
+    targets = torch.tensor([1, 2, 3, 4]).repeat(5)[:labels].expand(64, labels)
+    _, minus_gamma = gradient(ctc_loss, scores.log_softmax(2), targets, [20] * 64, [labels] * 64, reduction="none",
+                              upstream=torch.ones(64).double())  # fmt: skip
+    assert (minus_gamma <= 0).all()
 
 
 @given(problems(feasible=True))

@@ -89,6 +89,21 @@ def test_samples_beyond_float64_through_the_loss(dtype, from_logits, frames):
         torch.testing.assert_close(result.double(), expected, **tolerance)
 
 
+@pytest.mark.parametrize("power", [690, 708, 720, 735, 744, 745, 760])
+def test_a_likelihood_at_the_end_of_float64(power):
+    """exp(−708) is float64's least normal number; below it each has fewer bits than the last, and at −746 none."""
+    x = torch.zeros(2, 1, 3, dtype=torch.float64)
+    x[:, 0, 1] = -power / 2
+    x[:, 0, 2] = -power / 2 - 1
+    arguments = torch.tensor([[1, 2]]), [2], [2]
+    with use_backend("numba"):
+        loss, dx = gradient(ctc_loss_from_logits, x, *arguments, upstream=torch.tensor(1.0).double())
+    with use_backend("torch"):
+        expected, dexpected = gradient(ctc_loss_from_logits, x, *arguments, upstream=torch.tensor(1.0).double())
+    torch.testing.assert_close(loss, expected, rtol=1e-14, atol=0)
+    torch.testing.assert_close(dx, dexpected, rtol=1e-12, atol=1e-12)
+
+
 FRAMES = (1, 7, 8, 9, 15, 16, 17, 31, 32, 33)
 
 
