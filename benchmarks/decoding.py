@@ -9,6 +9,7 @@ Beam search is compared by what it finds, too: on 1,000 samples of each kind, ho
 of higher probability (summed over all alignments).
 
     python benchmarks/decoding.py
+    python benchmarks/decoding.py --model RUN/best.safetensors --data FOLDER     # and what a trained model says
 """
 
 import itertools
@@ -19,6 +20,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from emissions import trained_emissions
 from pairs import interleaved, machine
 from torch import Tensor
 
@@ -59,9 +61,8 @@ def fast_ctc_decode(log_probs: Tensor, pool: ThreadPoolExecutor) -> Callable[[],
     return lambda: list(pool.map(read, samples))
 
 
-def quality(kind: str, size: tuple[int, int, int], samples: int, pool: ThreadPoolExecutor) -> str:
-    T, _, K = size
-    log_probs = KINDS[kind](T, samples, K, seed=1)
+def quality(kind: str, log_probs: Tensor, pool: ThreadPoolExecutor) -> str:
+    T, samples, K = log_probs.shape
     ours = mc.beam_search(log_probs, beam_width=WIDTH)
     theirs = fast_ctc_decode(log_probs, pool)()
     same = better = worse = 0
@@ -102,6 +103,8 @@ def main(
     threads: Annotated[int, typer.Option(help="Threads for every side.")] = 2,
     seconds: Annotated[float, typer.Option(help="Time for each row, at least.")] = 4.0,
     samples: Annotated[int, typer.Option(help="Samples of each kind and size to compare texts on.")] = 1000,
+    model: Annotated[Path | None, typer.Option(help="A trained model, whose emissions are compared, too.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Labelled images for it.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the tables to this file, too.")] = None,
 ) -> None:
     torch.set_num_threads(threads)
@@ -112,15 +115,16 @@ def main(
         "| beam search | T, K | fast-ctc-decode, ms | minicrnn, ms | ratio |",
         "|---|---|---|---|---|",
     ]
-    for size, kind in itertools.product(SIZES, KINDS):
-        log_probs = KINDS[kind](*size)
+    trained = trained_emissions(model, data, samples)[0] if model and data else None
+    batches = [(kind, KINDS[kind](*size)) for size, kind in itertools.product(SIZES, KINDS)]
+    for kind, log_probs in batches if trained is None else [*batches, ("trained model", trained[:, :64].contiguous())]:
         steps = {
             "theirs": fast_ctc_decode(log_probs, pool),
             "ours": lambda scores=log_probs: mc.beam_search(scores, beam_width=WIDTH),
         }
         ms = interleaved(steps, seconds)
         row = f"{ms['theirs']:.2f} | {ms['ours']:.2f} | {ms['theirs'] / ms['ours']:.1f}"
-        lines.append(f"| {kind} | {size[0]}, {size[2]} | {row} |")
+        lines.append(f"| {kind} | {log_probs.shape[0]}, {log_probs.shape[2]} | {row} |")
     lines += ["", "| alignment | T, K, L | loop over frames, ms | minicrnn, ms | ratio |", "|---|---|---|---|---|"]
     for T, N, K in SIZES:
         L = T // 4
@@ -136,7 +140,10 @@ def main(
         row = f"{ms['theirs']:.2f} | {ms['ours']:.3f} | {ms['theirs'] / ms['ours']:.1f}"
         lines.append(f"| Viterbi | {T}, {K}, {L} | {row} |")
     lines += ["", "| texts found | T, K | samples | same | ours more probable | less |", "|---|---|---|---|---|---|"]
-    lines += [quality(kind, size, samples, pool) for size, kind in itertools.product(SIZES, KINDS)]
+    for (T, _, K), kind in itertools.product(SIZES, KINDS):
+        lines.append(quality(kind, KINDS[kind](T, samples, K, seed=1), pool))
+    if trained is not None:
+        lines.append(quality("trained model", trained, pool))
     print("\n".join(lines))
     if out:
         out.write_text("# `benchmarks/decoding.py`\n\n" + "\n".join(lines) + "\n", encoding="utf-8")

@@ -11,6 +11,10 @@ Words come from a file of one word a line (a tab and a count may follow), the mo
     pip install flashlight-text symspellpy
     python benchmarks/lexicon.py
     python benchmarks/lexicon.py --words words.txt
+    python benchmarks/lexicon.py --model RUN/best.safetensors --data FOLDER
+
+With a model, what it says of a folder's images is read, too. They need not show words: the lexicon is then their texts,
+and strings of the model's characters as long as these.
 """
 
 import importlib.util
@@ -22,6 +26,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import torch
 import typer
+from emissions import trained_emissions
 from pairs import interleaved, machine
 from torch import Tensor
 
@@ -64,20 +69,22 @@ def emissions(words: list[str], sureness: float, wrong: float, draw: random.Rand
     return logits.log_softmax(2)
 
 
-def flashlight(words: list[str], beam: int) -> Callable[[Any], list[Any]]:
+def flashlight(words: list[str], beam: int, alphabet: mc.Alphabet = ALPHABET) -> Callable[[Any], list[Any]]:
     """A decoder of emissions [N, T, K + 1]; the last class is a silence that never occurs."""
     from flashlight.lib.text import decoder
 
+    K = alphabet.num_classes
+
     trie = decoder.Trie(K + 1, K)
     for number, word in enumerate(words):
-        trie.insert(ALPHABET.encode(word), number, 0.0)
+        trie.insert(alphabet.encode(word), number, 0.0)
     trie.smear(decoder.SmearingMode.MAX)
     options = decoder.LexiconDecoderOptions(
         beam_size=beam, beam_size_token=K + 1, beam_threshold=50.0, lm_weight=0.0, word_score=0.0,
         unk_score=-np.inf, sil_score=0.0, log_add=True, criterion_type=decoder.CriterionType.CTC,
     )  # fmt: skip
-    search = decoder.LexiconDecoder(options, trie, decoder.ZeroLM(), K, ALPHABET.blank, -1, [], False)
-    return lambda frames: [search.decode(row.ctypes.data, T, K + 1) for row in frames]
+    search = decoder.LexiconDecoder(options, trie, decoder.ZeroLM(), K, alphabet.blank, -1, [], False)
+    return lambda frames: [search.decode(row.ctypes.data, len(row), K + 1) for row in frames]
 
 
 def single_words(words: list[str], results: list[Any]) -> list[str | None]:
@@ -89,12 +96,13 @@ def single_words(words: list[str], results: list[Any]) -> list[str | None]:
     return found
 
 
-def log_likelihood(log_probs: Tensor, n: int, word: str) -> float:
-    target = torch.tensor([ALPHABET.encode(word)])
-    return -float(mc.ctc_loss(log_probs[:, n : n + 1].double(), target, [T], [len(word)], reduction="sum"))
+def log_likelihood(log_probs: Tensor, n: int, word: str, alphabet: mc.Alphabet) -> float:
+    return mc.score(log_probs[:, n], [word], alphabet=alphabet)[0][0]
 
 
-def compare(log_probs: Tensor, ours: list[str], theirs: list[str | None]) -> tuple[int, int, int]:
+def compare(
+    log_probs: Tensor, ours: list[str], theirs: list[str | None], alphabet: mc.Alphabet
+) -> tuple[int, int, int]:
     """How often theirs is the same word, one less probable, none at all.
 
     Raises:
@@ -107,14 +115,15 @@ def compare(log_probs: Tensor, ours: list[str], theirs: list[str | None]) -> tup
         elif their == our:
             same += 1
         else:
-            assert log_likelihood(log_probs, n, our) >= log_likelihood(log_probs, n, their) - 1e-6, (our, their)
+            our_log_prob, their_log_prob = (log_likelihood(log_probs, n, word, alphabet) for word in (our, their))
+            assert our_log_prob >= their_log_prob - 1e-6, (our, their)
             worse += 1
     return same, worse, none
 
 
-def measure(kind: str, lexicon: mc.Lexicon, words: list[str], samples: int, seconds: float, peers: bool) -> Row:
-    draw = random.Random(0)
-    log_probs = emissions(draw.sample([word for word in words if len(word) <= 10], samples), *KINDS[kind], draw)
+def measure(kind: str, log_probs: Tensor, lexicon: mc.Lexicon, words: list[str], seconds: float, peers: bool) -> Row:
+    T, samples, _ = log_probs.shape
+    alphabet: Any = lexicon.alphabet
     silence = torch.full((samples, T, 1), -1e4)
     frames = torch.cat((log_probs.transpose(0, 1), silence), 2).contiguous().numpy()
     steps: dict[str, Callable[[], Any]] = {
@@ -126,12 +135,22 @@ def measure(kind: str, lexicon: mc.Lexicon, words: list[str], samples: int, seco
     near = [reading.text for reading in lexicon.decode(log_probs, method="bk-tree")]
     same = {}
     for beam in BEAMS if peers else ():
-        search = flashlight(words, beam)
+        search = flashlight(words, beam, alphabet)
         steps[f"flashlight {beam}"] = lambda search=search: search(frames)  # type: ignore[misc]
-        same[beam] = compare(log_probs, ours, single_words(words, search(frames)))
+        same[beam] = compare(log_probs, ours, single_words(words, search(frames)), alphabet)
     times = interleaved(steps, seconds)
     each = {name: time / (1 if name == "trie, one" else samples) for name, time in times.items()}
     return Row(kind, each, same, sum(a != b for a, b in zip(ours, near, strict=True)))
+
+
+def of_model(model: Path, data: Path, count: int, samples: int) -> tuple[Tensor, mc.Lexicon, list[str]]:
+    """A trained model's emissions; a lexicon of their texts, and strings drawn; its words."""
+    log_probs, texts, alphabet = trained_emissions(model, data, samples)
+    draw, strings = random.Random(0), set(texts)
+    while len(strings) < count:
+        strings.add("".join(draw.choices(alphabet.characters, k=len(draw.choice(texts)))))
+    words = sorted(strings)
+    return log_probs, mc.Lexicon(words, alphabet), words
 
 
 def table(rows: list[Row], samples: int) -> str:
@@ -155,12 +174,20 @@ def main(
     samples: Annotated[int, typer.Option(help="Samples of each kind.")] = 64,
     seconds: Annotated[float, typer.Option(help="Time for each row, at least.")] = 8.0,
     threads: Annotated[int, typer.Option(help="Ours; flashlight-text has one.")] = 1,
+    model: Annotated[Path | None, typer.Option(help="A trained model, whose emissions are read, too.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Labelled images for it.")] = None,
 ) -> None:
     torch.set_num_threads(threads)
     listed = word_list(words, count)
     lexicon = mc.Lexicon(listed, ALPHABET)
     peers = importlib.util.find_spec("flashlight") is not None
-    rows = [measure(kind, lexicon, listed, samples, seconds, peers) for kind in KINDS]
+    rows = []
+    for kind, settings in KINDS.items():
+        draw = random.Random(0)
+        log_probs = emissions(draw.sample([word for word in listed if len(word) <= 10], samples), *settings, draw)
+        rows.append(measure(kind, log_probs, lexicon, listed, seconds, peers))
+    if model and data:
+        rows.append(measure("trained model", *of_model(model, data, count, samples), seconds, peers))
     print(
         f"{len(lexicon):,} words, T = {T}, K = {K}, a batch of {samples}; milliseconds a sample, {machine(threads)}\n"
     )

@@ -62,8 +62,21 @@ def refuse_transforms(scores: Tensor) -> None:
             "the CTC loss does not run inside torch.func's transforms (vmap, grad, jvp): "
             "make one batch of what is mapped over, and call backward() outside"
         )
-    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(scores).tangent is not None:
+    if is_transformed(scores):
         raise NotImplementedError("the CTC loss has no forward-mode derivative: use backward()")
+
+
+def is_transformed(tensor: Tensor) -> bool:
+    """Whether a tensor is more than its numbers: inside a transform of torch.func, or with a forward-mode tangent.
+
+    Kernels see the numbers alone, and would drop the rest in silence.
+
+    >>> is_transformed(torch.zeros(1)), torch.func.vmap(lambda x: torch.tensor(is_transformed(x)))(torch.zeros(1))
+    (False, tensor([True]))
+    """
+    if torch._C._are_functorch_transforms_active():
+        return True
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def is_watched(module: nn.Module) -> bool:

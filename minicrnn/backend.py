@@ -14,6 +14,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
+from minicrnn.autograd import is_transformed
 from minicrnn.threads import kernels_usable
 
 # What the CUDA kernels read; they compute in float32.
@@ -29,7 +30,10 @@ def _has_ctc_kernel(scores: Tensor) -> bool:
 
 
 def _has_cpu_kernel(tensor: Tensor) -> bool:
-    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) and kernels_usable()
+    if torch.compiler.is_compiling():  # torch.compile cannot look into a kernel
+        return False
+    plain = tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
+    return plain and kernels_usable() and not is_transformed(tensor)
 
 
 def _has_batch_norm_kernel(images: Tensor) -> bool:
@@ -41,6 +45,11 @@ def _has_batch_norm_kernel(images: Tensor) -> bool:
 def _has_relu_kernel(tensor: Tensor) -> bool:
     """It moves less memory, and that takes a large tensor to show; of smaller ones it takes those it is asked for."""
     return _has_cpu_kernel(tensor) and (_forced.get() == "numba" or tensor.numel() >= LARGE)
+
+
+def _has_decoders(scores: Tensor) -> bool:
+    """They copy what is on another device to the host."""
+    return kernels_usable()
 
 
 def _always(tensor: Tensor) -> bool:
@@ -61,6 +70,7 @@ def _cuda_kernels_usable() -> bool:
 
 _IMPLEMENTATIONS: dict[str, dict[str, Callable[[Tensor], bool]]] = {
     "batch_norm": {"numba": _has_batch_norm_kernel, "torch": _always},
+    "ctc_decoding": {"numba": _has_decoders, "torch": _always},
     "conv2d": {"numba": _has_cpu_kernel, "torch": _always},
     "ctc_loss": {"numba": _has_ctc_kernel, "torch": Tensor.is_floating_point},
     "max_pool2d": {"numba": _has_cpu_kernel, "torch": _always},

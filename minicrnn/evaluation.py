@@ -1,139 +1,28 @@
-"""How well a model reads: word accuracy, edit distances, and the mistakes themselves.
-
-With t the truth, r the reading, d the Levenshtein distance (insertions, deletions, substitutions) and means
-over the images:
-
-    word accuracy            share of r = t
-    word accuracy, protocol  the same after lower-casing and keeping only a–z and 0–9, as scene-text papers do, over
-                             the images whose truth is then not empty
-    1-NED                    mean of 1 − d(r, t) / max(|r|, |t|)
-    CER                      Σ d(r, t) / Σ |t|
-
-Source for 1-NED: Zhang et al., *ICDAR 2019 Robust Reading Challenge on Reading Chinese Text on Signboard*,
-arXiv 1912.09641, section III.
+"""How well a model reads a labelled folder, by one decoder or by several. The scores are those of
+:mod:`minicrnn.scores`.
 """
 
-import math
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rapidfuzz.distance import Levenshtein
 
+from minicrnn.ctc import Lexicon
 from minicrnn.data.folder import Sample, read_samples
-from minicrnn.data.images import ImageError, load_image
-from minicrnn.data.report import EMPTY_LABEL, Problem, Report, image_problem
+from minicrnn.data.images import ImageError
+from minicrnn.data.report import EMPTY_LABEL, DataError, Problem, Report, image_problem
+from minicrnn.errors import OptionError
 from minicrnn.reader import Reader, Reading
-from minicrnn.text import Alphabet
+from minicrnn.scores import Evaluation, Prediction, scene_text_form, score
+from minicrnn.text import Alphabet, printable
+from minicrnn.transcription import Decoding
 
+__all__ = ["EACH", "Evaluation", "Prediction", "compare", "evaluate", "scene_text_form", "score"]
+
+EACH = "each"  # as a mode's lexicon: that of the image
 _CHUNK = 256  # images decoded at once: enough for batches of similar width, little memory
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One image: its name, its truth, what was read, and the reader's confidence from 0 to 1."""
-
-    name: str
-    truth: str
-    text: str
-    confidence: float
-
-    @property
-    def distance(self) -> int:
-        """Levenshtein distance between reading and truth, in characters."""
-        return Levenshtein.distance(self.text, self.truth)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores over a set of images; see the module's docstring for the definitions.
-
-    Attributes:
-        predictions: one for every image that was read.
-        seconds: the time that decoding the images and reading them took.
-        skipped: samples that were left out, and why.
-    """
-
-    predictions: tuple[Prediction, ...]
-    seconds: float
-    skipped: Report = field(default_factory=lambda: Report(0))
-
-    @property
-    def word_accuracy(self) -> float:
-        return _mean(p.text == p.truth for p in self.predictions)
-
-    @property
-    def protocol_accuracy(self) -> float:
-        """NaN where no truth has a letter a–z or a digit."""
-        compared = self._protocol_pairs()
-        return _mean(text == truth for text, truth in compared) if compared else math.nan
-
-    @property
-    def protocol_images(self) -> int:
-        """How many images the protocol compares: those whose truth has a letter a–z or a digit."""
-        return len(self._protocol_pairs())
-
-    def _protocol_pairs(self) -> list[tuple[str, str]]:
-        pairs = ((scene_text_form(p.text), scene_text_form(p.truth)) for p in self.predictions)
-        return [(text, truth) for text, truth in pairs if truth]
-
-    @property
-    def one_minus_ned(self) -> float:
-        return _mean(1 - p.distance / max(len(p.text), len(p.truth), 1) for p in self.predictions)
-
-    @property
-    def cer(self) -> float:
-        return sum(p.distance for p in self.predictions) / max(1, sum(len(p.truth) for p in self.predictions))
-
-    @property
-    def images_per_second(self) -> float:
-        return len(self.predictions) / max(self.seconds, 1e-9)
-
-    def worst(self, count: int = 10) -> list[Prediction]:
-        """The mistakes with the largest edit distance, the most confident first among equals."""
-        mistakes = [p for p in self.predictions if p.text != p.truth]
-        return sorted(mistakes, key=lambda p: (-p.distance, -p.confidence))[:count]
-
-
-def scene_text_form(text: str) -> str:
-    """The scene-text protocol's form of a text: lower-cased, letters a–z and digits only.
-
-    >>> scene_text_form("Café No. 5!")
-    'cafno5'
-    """
-    return re.sub("[^a-z0-9]", "", text.lower())
-
-
-def score(
-    names: Sequence[str],
-    truths: Sequence[str],
-    readings: Sequence[Reading],
-    seconds: float,
-    skipped: Report | None = None,
-) -> Evaluation:
-    """Score readings against the truth; image ``i`` is ``names[i]``.
-
-    Args:
-        truths: in the normal form of the reader's alphabet, as the readings are.
-        seconds: the time that the readings took.
-        skipped: what was left out, and why; None for nothing.
-
-    Raises:
-        ValueError: the three lists differ in length.
-
-    >>> from minicrnn.reader import Reading
-    >>> score(["a.png", "b.png"], ["cat", "dog"], [Reading("cat", 0.9, (), 9), Reading("dig", 0.4, (), 9)], 1.0).cer
-    0.16666666666666666
-    """
-    predictions = tuple(
-        Prediction(name, truth, reading.text, reading.confidence)
-        for name, truth, reading in zip(names, truths, readings, strict=True)
-    )
-    return Evaluation(predictions, seconds, skipped or Report(len(predictions)))
 
 
 def evaluate(
@@ -145,6 +34,8 @@ def evaluate(
     batch_size: int = 32,
     max_bad_share: float = 0.01,
     progress: Callable[[int, int], Any] | None = None,
+    lexicons: Mapping[str, Lexicon | Iterable[str]] | None = None,
+    **options: Any,
 ) -> Evaluation:
     """Read every image of a labelled folder and score the readings.
 
@@ -159,29 +50,124 @@ def evaluate(
         labels, pattern: as for :func:`minicrnn.data.read_samples`.
         max_bad_share: the share of samples, 0 to 1, that may be left out.
         progress: called with (images done, images in all).
+        lexicons: words for each image by its name, of which its text is one.
+        options: how to read, as for :meth:`minicrnn.Reader.read`.
 
     Raises:
-        DataError: more samples than ``max_bad_share`` are left out, or none is left.
+        DataError: more samples than ``max_bad_share`` are left out, or none is left; an image has no lexicon.
+        OptionError: as :meth:`minicrnn.Reader.read`.
         ValueError: ``batch_size`` is below 1.
         CheckpointError: ``model`` is a file, but not a model file.
     """
+    if lexicons is not None:
+        options["lexicon"] = EACH
+    return compare(
+        model,
+        data,
+        {"": options},
+        labels=labels,
+        pattern=pattern,
+        batch_size=batch_size,
+        max_bad_share=max_bad_share,
+        progress=progress,
+        lexicons=lexicons,
+    )[""]
+
+
+def compare(
+    model: Reader | str | Path,
+    data: str | Path | Sequence[Sample],
+    modes: Mapping[str, Mapping[str, Any]],
+    *,
+    labels: str | Path | None = None,
+    pattern: str | None = None,
+    batch_size: int = 32,
+    max_bad_share: float = 0.01,
+    progress: Callable[[int, int], Any] | None = None,
+    lexicons: Mapping[str, Lexicon | Iterable[str]] | None = None,
+) -> dict[str, Evaluation]:
+    """As :func:`evaluate`, for several ways to read the same outputs of the network, which runs once.
+
+    Args:
+        modes: options as for :meth:`minicrnn.Reader.read`, by the mode's name. ``lexicon="each"`` is that of the image,
+            in ``lexicons``.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     reader = model if isinstance(model, Reader) else Reader.load(model)
     samples = read_samples(data, labels, pattern) if isinstance(data, (str, Path)) else list(data)
+    plans = {mode: _prepared(options, reader.alphabet, lexicons) for mode, options in modes.items()}
     problems: list[Problem] = []
     names: list[str] = []
     truths: list[str] = []
-    readings: list[Reading] = []
-    began = time.perf_counter()
+    readings: dict[str, list[Reading]] = {mode: [] for mode in modes}
+    decoding, began, warm = dict.fromkeys(modes, 0.0), time.perf_counter(), False
     for start in range(0, len(samples), _CHUNK):
         opened = list(_open(samples[start : start + _CHUNK], reader.alphabet, problems))
-        readings += reader.read([image for _, image in opened], batch_size)
+        own = _lexicons_of([sample.name for sample, _ in opened], lexicons)
+        found: dict[str, dict[int, Reading]] = {mode: {} for mode in modes}
+        for chosen, log_probs, lengths in reader.frames([image for _, image in opened], batch_size):
+            for mode, plan in plans.items():
+                each = {"lexicon": [own[i] for i in chosen]} if plan["lexicon"] is EACH else {}
+                if not warm:  # its first call loads kernels, and builds a tree or an automaton
+                    reader.decode(log_probs[:, :1], lengths[:1], **plan | {k: v[:1] for k, v in each.items()})
+                at = time.perf_counter()
+                found[mode].update(zip(chosen, reader.decode(log_probs, lengths, **plan | each), strict=True))
+                decoding[mode] += time.perf_counter() - at
+            warm = True
+        for mode, by_number in found.items():
+            readings[mode] += [by_number[i] for i in range(len(opened))]
         names += [sample.name for sample, _ in opened]
         truths += [reader.alphabet.normalise(sample.text) for sample, _ in opened]
         if progress:
             progress(min(start + _CHUNK, len(samples)), len(samples))
     skipped = Report(len(samples), tuple(problems))
     skipped.check(max_bad_share)
-    return score(names, truths, readings, time.perf_counter() - began, skipped)
+    shared = time.perf_counter() - began - sum(decoding.values())
+    return {
+        mode: score(names, truths, found_all, shared + decoding[mode], skipped, decoding[mode])
+        for mode, found_all in readings.items()
+    }
+
+
+def readable_samples(
+    data: str | Path, alphabet: Alphabet, labels: str | Path | None, pattern: str | None, max_bad_share: float
+) -> tuple[list[tuple[Sample, np.ndarray]], Report]:
+    """The samples of a folder that can be scored, each with its image, and what is left out. All images at once.
+
+    Raises:
+        DataError: more samples than ``max_bad_share`` are left out, or none is left.
+    """
+    samples = read_samples(data, labels, pattern)
+    problems: list[Problem] = []
+    opened = list(_open(samples, alphabet, problems))
+    report = Report(len(samples), tuple(problems))
+    report.check(max_bad_share)
+    return opened, report
+
+
+def _prepared(options: Mapping[str, Any], alphabet: Alphabet, lexicons: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Options that can be used for one batch after another: a list of words becomes a lexicon once.
+
+    Raises:
+        OptionError: an option cannot be used.
+    """
+    lexicon = options.get("lexicon")
+    if isinstance(lexicon, str) and lexicon == EACH:
+        if lexicons is None:
+            raise OptionError('lexicon="each" needs lexicons')
+        Decoding(**dict(options) | {"lexicon": [None]})
+        return dict(options)
+    return dict(options) | {"lexicon": Decoding(**options).lexicons(1, alphabet)[0]}
+
+
+def _lexicons_of(names: Sequence[str], lexicons: Mapping[str, Lexicon | Iterable[str]] | None) -> list[Any]:
+    """The lexicon of each image."""
+    if lexicons is None:
+        return [None] * len(names)
+    if missing := [name for name in names if name not in lexicons]:
+        raise DataError(f"{len(missing)} images have no lexicon of their own, first {printable(missing[0])}")
+    return [lexicons[name] for name in names]
 
 
 def _open(
@@ -195,11 +181,6 @@ def _open(
             problems.append(Problem(sample.name, EMPTY_LABEL, "its text is empty"))
         else:
             try:
-                yield sample, load_image(sample.path)
+                yield sample, sample.load()
             except ImageError as error:
                 problems.append(image_problem(sample.name, error))
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values) if values else 0.0

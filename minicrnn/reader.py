@@ -1,7 +1,6 @@
 """Reader: images in, texts out. What most people want from a trained model."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -12,52 +11,22 @@ from torch import Tensor
 
 from minicrnn.checkpoint import load_model
 from minicrnn.crnn import CRNN
-from minicrnn.ctc import ctc_loss, greedy_decode
+from minicrnn.ctc import Lexicon
 from minicrnn.data.batching import pad_images
-from minicrnn.data.images import load_image, normalise_height, to_tensor
+from minicrnn.data.images import load_image, normalise_height, scaled_width, to_tensor
+from minicrnn.errors import OptionError
 from minicrnn.layers.prepared_weights import PreparedWeights
+from minicrnn.places import Sizes, boxes, centers
+from minicrnn.reading import Alternative, Character, Reading
 from minicrnn.shapes import receptive_field
+from minicrnn.shipped import model_file
 from minicrnn.text import Alphabet
+from minicrnn.transcription import Decoding, Transcript, transcribe
+
+__all__ = ["Alternative", "Character", "OptionError", "Reader", "Reading", "choose_device"]
 
 # A path, the bytes of an image file, or an image: Pillow's, a NumPy array or a tensor.
 ImageSource = Any
-
-
-class OptionError(ValueError):
-    """A setting that cannot be used, such as a device that is not there; the message names it."""
-
-
-@dataclass(frozen=True)
-class Character:
-    """One character of a reading.
-
-    Attributes:
-        text: the character.
-        confidence: its probability at the frame where it is surest, 0 to 1.
-        left, right: where its frames are centred in the image that was given, in pixels.
-    """
-
-    text: str
-    confidence: float
-    left: float
-    right: float
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What was read in one image.
-
-    Attributes:
-        text: the text of the most probable path.
-        confidence: p(text | image), summed over all alignments of the text with the frames, 0 to 1.
-        characters: the text's characters, each with its own confidence and place.
-        frames: the number of frames.
-    """
-
-    text: str
-    confidence: float
-    characters: tuple[Character, ...]
-    frames: int
 
 
 class Reader:
@@ -67,72 +36,126 @@ class Reader:
         model: a trained network; it is put in evaluation mode and moved to ``device``.
         alphabet: the characters of its classes.
         device: ``"cpu"``, ``"cuda"``, …; None takes CUDA where there is one.
+        temperature: τ, by which confidences are calibrated, see :mod:`minicrnn.calibration`; 1 leaves them.
+        drift: how many pixels, at the model's height, it says characters too far right, see :mod:`minicrnn.drift`;
+            their places allow for it.
 
     Raises:
-        ValueError: the alphabet does not have as many classes as the model, or the model reads colour images.
+        ValueError: the alphabet does not have as many classes as the model, or the model reads colour images; the
+            temperature is not positive.
         OptionError: the device cannot be used.
     """
 
-    def __init__(self, model: CRNN, alphabet: Alphabet, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self,
+        model: CRNN,
+        alphabet: Alphabet,
+        device: str | torch.device | None = None,
+        temperature: float = 1.0,
+        drift: float = 0.0,
+    ) -> None:
         if model.num_classes != alphabet.num_classes:
             raise ValueError(f"the model has {model.num_classes} classes and the alphabet {alphabet.num_classes}")
         convolutions = (layer for layer in model.features.modules() if hasattr(layer, "in_channels"))
         channels = next((layer.in_channels for layer in convolutions), 1)
         if channels != 1:
             raise ValueError(f"the model takes images of {channels} channels (in_channels), but a reader gives it grey")
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature must be positive, not {temperature}")
         self.device = choose_device(device)
         self.model = model.to(self.device).eval()
         self.alphabet = alphabet
+        self.temperature, self.drift = float(temperature), float(drift)
         self._weights = PreparedWeights()  # a reader's model is trained: they do not change between images
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device | None = None) -> "Reader":
-        """Load a model file that ``minicrnn train`` wrote.
+        """Load a model file that ``minicrnn train`` wrote, with its temperature and drift if it has been calibrated.
+
+        ``"words"`` is the model that comes with minicrnn, see :mod:`minicrnn.shipped`.
 
         Raises:
-            CheckpointError: the file is missing or is not a model.
+            CheckpointError: the file is missing or is not a model; no model of that name is shipped.
         """
-        checkpoint = load_model(path)
-        return cls(checkpoint.model, checkpoint.alphabet, device)
+        checkpoint = load_model(model_file(path))
+        calibration = checkpoint.notes.get("calibration", {})
+        temperature, drift = calibration.get("temperature", 1.0), calibration.get("drift", 0.0)
+        return cls(checkpoint.model, checkpoint.alphabet, device, temperature, drift)
+
+    def __repr__(self) -> str:
+        name = (self.model.preset or {}).get("name", "own stack")
+        parameters = sum(p.numel() for p in self.model.parameters())
+        calibrated = "" if self.temperature == 1 else f", temperature {self.temperature:.3g}"
+        return (
+            f"Reader({name}, {parameters:,} parameters, {self.alphabet.num_classes - 1} characters, "
+            f"{self.device}{calibrated})"
+        )
 
     @overload
-    def read(self, images: Sequence[ImageSource], batch_size: int = 32) -> list[Reading]: ...
+    def read(self, images: Sequence[ImageSource], batch_size: int = 32, **options: Any) -> list[Reading]: ...
     @overload
-    def read(self, images: ImageSource, batch_size: int = 32) -> Reading: ...
-    def read(self, images: Any, batch_size: int = 32) -> Any:
+    def read(self, images: ImageSource, batch_size: int = 32, **options: Any) -> Reading: ...
+    def read(self, images: Any, batch_size: int = 32, **options: Any) -> Any:
         """Read one image, or a list of them.
+
+            reader.read("word.png")                                          # greedy: the most probable path
+            reader.read("word.png", beam=10, top_n=3)                        # the most probable texts
+            reader.read("word.png", language_model=mc.NGramModel.train(words))
+            reader.read("word.png", lexicon=["exit", "entry"])               # one of these
+            reader.read([image, other], lexicon=[["exit", "entry"], ["7", "8"]])
 
         Args:
             images: a path, the bytes of a file, a Pillow image, a grey or colour array; or a list of these.
             batch_size: images that go through the network at once; similar widths go together.
+            options: the fields of :class:`minicrnn.transcription.Decoding`: ``lexicon``, ``method``, ``delta``,
+                ``beam``, ``language_model``, ``weight``, ``word_bonus``, ``hotwords``, ``hotword_bonus``, ``top_n``.
 
         Raises:
             ImageError: an image is missing or unreadable; the message names it.
+            OptionError: an option out of range, or options that exclude each other.
             ValueError: ``batch_size`` is below 1.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        decoding = Decoding(**options)
         if not isinstance(images, (list, tuple)):
-            return self.read([images], batch_size)[0]
+            return self._read_all([images], batch_size, decoding)[0]
+        return self._read_all(images, batch_size, decoding)
+
+    def _read_all(self, images: Sequence[ImageSource], batch_size: int, decoding: Decoding) -> list[Reading]:
+        lexicons = decoding.lexicons(len(images), self.alphabet)
         originals = [load_image(image) for image in images]
-        lines = [self._fit(image) for image in originals]
-        readings: list[Reading | None] = [None] * len(lines)
+        readings: dict[int, Reading] = {}
+        for chosen, log_probs, lengths in self.frames(originals, batch_size):
+            sizes = [self._sizes(originals[i]) for i in chosen]
+            found = self._decode(log_probs, lengths, decoding, [lexicons[i] for i in chosen], sizes)
+            readings.update(zip(chosen, found, strict=True))
+        return [readings[i] for i in range(len(originals))]
+
+    def frames(
+        self, images: Sequence[ImageSource], batch_size: int = 32
+    ) -> Iterator[tuple[list[int], Float32[Tensor, "T N K"], Int64[Tensor, " N"]]]:
+        """Batches of images of similar width: their numbers, their log-probabilities, how many frames each has.
+
+        For those who decode by themselves; :meth:`read` does it all.
+
+        Raises:
+            ImageError: an image is missing or unreadable.
+        """
+        lines = [self._wide_enough(normalise_height(load_image(image), self.model.height)) for image in images]
         by_width = sorted(range(len(lines)), key=lambda i: lines[i].shape[1])
         for start in range(0, len(by_width), batch_size):
             chosen = by_width[start : start + batch_size]
-            for i, reading in zip(chosen, self._read_lines([lines[i] for i in chosen]), strict=True):
-                readings[i] = _in_image(reading, originals[i], self.model.height)
-        return readings
+            yield chosen, *self.log_probs(*pad_images([to_tensor(lines[i]) for i in chosen]))
 
-    def _fit(self, image: np.ndarray) -> np.ndarray:
-        """Scale to the model's height; an image too narrow for one frame is widened by repeating its edge."""
-        line = normalise_height(image, self.model.height)
+    def _sizes(self, image: np.ndarray) -> Sizes:
+        height, width = image.shape
+        return Sizes(width, height, scaled_width(width, height, self.model.height))
+
+    def _wide_enough(self, line: np.ndarray) -> np.ndarray:
+        """An image too narrow for one frame is widened by repeating its edge."""
         missing = self.model.min_width_for([]) - line.shape[1]
         return np.pad(line, ((0, 0), (0, missing)), mode="edge") if missing > 0 else line
-
-    def _read_lines(self, lines: list[np.ndarray]) -> list[Reading]:
-        """One batch of uint8 images of the model's height; places in pixels at that height."""
-        return self.decode(*self.log_probs(*pad_images([to_tensor(line) for line in lines])))
 
     @torch.inference_mode()
     def log_probs(
@@ -154,22 +177,35 @@ class Reader:
         return logits.float().log_softmax(2), lengths
 
     @torch.inference_mode()
-    def decode(self, log_probs: Tensor, lengths: Tensor) -> list[Reading]:
-        """Greedy readings of log-probabilities [T, N, K]; places in pixels at the model's height."""
-        found = greedy_decode(log_probs, lengths)
-        targets = torch.tensor([label for one in found for label in one.labels], dtype=torch.int64)
-        target_lengths = torch.tensor([len(one.labels) for one in found])
-        losses = ctc_loss(log_probs, targets, lengths, target_lengths, reduction="none")
+    def decode(self, log_probs: Tensor, lengths: Tensor, **options: Any) -> list[Reading]:
+        """Readings of log-probabilities [T, N, K], with the options of :meth:`read`.
+
+        Places are in pixels at the model's height; what the last frame sees is taken for the image's right edge.
+        """
+        decoding = Decoding(**options)
         field = receptive_field(self.model.windows())
-        readings = []
-        for one, loss, frames in zip(found, losses.tolist(), lengths.tolist(), strict=True):
-            characters = tuple(
-                Character(self.alphabet.decode([label]), confidence, field.center(start), field.center(end - 1))
-                for label, confidence, (start, end) in zip(one.labels, one.confidences, one.spans, strict=True)
-            )
-            confidence = float(np.exp(-loss))
-            readings.append(Reading(self.alphabet.decode(one.labels), confidence, characters, frames))
-        return readings
+        wide = [field.span(frames - 1)[1] for frames in lengths.tolist()]
+        sizes = [Sizes(width, self.model.height, width) for width in wide]
+        return self._decode(log_probs, lengths, decoding, decoding.lexicons(len(sizes), self.alphabet), sizes)
+
+    def _decode(
+        self,
+        log_probs: Tensor,
+        lengths: Tensor,
+        decoding: Decoding,
+        lexicons: Sequence[Lexicon | None],
+        sizes: Sequence[Sizes],
+    ) -> list[Reading]:
+        found = transcribe(log_probs, lengths, self.alphabet, decoding, lexicons, self.temperature)
+        return [self._reading(*one) for one in zip(found, lengths.tolist(), sizes, strict=True)]
+
+    def _reading(self, found: Transcript, frames: int, sizes: Sizes) -> Reading:
+        middles = centers(found.spans, receptive_field(self.model.windows()), sizes, self.drift)
+        characters = tuple(
+            Character(*one)
+            for one in zip(found.text, found.confidences, middles, boxes(middles, sizes), found.spans, strict=True)
+        )
+        return Reading(found.text, found.confidence, characters, frames, found.raw_confidence, found.alternatives)
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
@@ -187,18 +223,3 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise OptionError(f"device {str(device)!r} cannot be used here: {reason}. Try auto or cpu") from error
     return chosen
-
-
-def _in_image(reading: Reading, image: np.ndarray, height: int) -> Reading:
-    """The same reading with places in pixels of the image that was given, which had another height.
-
-    The model may have seen a wider image (the edge is repeated when there is less than one frame), and a frame may be
-    centred beyond the edge: such places are moved to the edge.
-    """
-    scale = image.shape[0] / height
-
-    def place(x: float) -> float:
-        return min(max(x * scale, 0.0), float(image.shape[1]))
-
-    characters = tuple(Character(c.text, c.confidence, place(c.left), place(c.right)) for c in reading.characters)
-    return Reading(reading.text, reading.confidence, characters, reading.frames)

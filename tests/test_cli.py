@@ -12,6 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
+import minicrnn
 from minicrnn import cli
 from minicrnn.checkpoint import load_model, save_model
 from minicrnn.crnn import CRNN
@@ -71,6 +72,11 @@ def test_info(model, capsys):
     assert '"name": "tiny"' in output
     assert "abcdef" in output
     assert "map-to-sequence" in output
+
+
+def test_version(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"minicrnn {minicrnn.__version__}\n"
 
 
 def opinionated_model(path, characters):

@@ -127,9 +127,10 @@ def test_a_character_outside_the_alphabet_is_explained(words, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["eval", "read", "info"])
-def test_a_model_that_is_not_one_is_explained(command, words, capsys):
+def test_a_model_that_is_not_one_is_explained(command, words, tmp_path, capsys):
     arguments = {"eval": [words], "read": [words / "0.png"], "info": []}[command]
-    assert run(command, words / "0.png", *arguments) == 1
+    (tmp_path / "image.safetensors").write_bytes((words / "0.png").read_bytes())
+    assert run(command, tmp_path / "image.safetensors", *arguments) == 1
     assert "not a safetensors file" in complaint(capsys)
     assert run(command, words / "none.safetensors", *arguments) == 1
     assert "does not exist" in complaint(capsys)
@@ -191,11 +192,31 @@ def test_a_bug_shows_its_traceback(words, tmp_path, monkeypatch):
         run("train", words, "--out", tmp_path)
 
 
-def test_predictions_that_cannot_be_written_do_not_cost_the_scores(model, words, tmp_path, capsys):
-    assert run("eval", model, words, "--predictions", tmp_path / "none" / "p.tsv") == 1
+def test_predictions_that_cannot_be_written_do_not_cost_the_scores(model, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("os.fsync", fail_with(errno.ENOSPC))
+    assert run("eval", model, words, "--predictions", tmp_path / "p.tsv") == 1
     output = capsys.readouterr()
     assert "word accuracy" in output.out
     assert "cannot write" in output.err
+
+
+@pytest.mark.parametrize("option", ["--predictions", "--plot"])
+def test_a_folder_that_does_not_exist_is_told_before_anything_is_read(words, tmp_path, option, capsys):
+    assert run("eval", tmp_path / "no-model", words, option, tmp_path / "none" / "p.tsv") == 2
+    assert "none/p.tsv: the folder does not exist" in complaint(capsys)
+
+
+def test_a_device_that_is_not_there_is_told_before_anything_is_read(words, tmp_path, capsys):
+    assert run("eval", tmp_path / "no-model", words, "--device", "toaster") == 2
+    assert "Try auto or cpu" in complaint(capsys)
+
+
+@pytest.mark.parametrize("problem", ["labels", "nothing"])
+def test_data_that_cannot_be_read_leave_no_folder(tmp_path, problem, capsys):
+    folder = word_folder(tmp_path / "words")
+    {"labels": break_labels, "nothing": break_nothing_there}[problem](folder)
+    assert run("train", folder, "--out", tmp_path / "run", *SMALL, "--epochs", 1) == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_output_folder_that_is_a_file_is_explained(words, tmp_path, capsys):
@@ -214,7 +235,7 @@ def fail_with(number):
 def test_a_read_only_output_folder_is_explained(model, words, tmp_path, monkeypatch, capsys):
     """The error is injected: the superuser, who runs tests in containers, may write anywhere."""
     with monkeypatch.context() as patch:
-        for function in ("touch", "open", "write_bytes", "mkdir"):
+        for function in ("touch", "write_bytes", "mkdir"):
             patch.setattr(Path, function, fail_with(errno.EROFS))
         assert run("train", words, "--out", tmp_path / "run", *SMALL, "--epochs", 1) == 1
     said = complaint(capsys)

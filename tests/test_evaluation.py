@@ -7,7 +7,8 @@ import torch
 
 from minicrnn.crnn import CRNN
 from minicrnn.data import DataError, Problem, Report
-from minicrnn.evaluation import Evaluation, Prediction, evaluate, scene_text_form, score
+from minicrnn.errors import OptionError
+from minicrnn.evaluation import Evaluation, Prediction, compare, evaluate, scene_text_form, score
 from minicrnn.reader import Reader, Reading
 from minicrnn.text import Alphabet
 from tests.samples import WORDS, word_folder
@@ -105,3 +106,51 @@ def test_progress_reaches_the_total(reader, tmp_path):
     seen = []
     evaluate(reader, word_folder(tmp_path / "words"), progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(WORDS), len(WORDS))
+
+
+def test_several_ways_to_read_the_same_outputs(reader, tmp_path, monkeypatch):
+    folder = word_folder(tmp_path / "words")
+    lexicons = {f"{i}.png": [word, "aaaaaa"] for i, word in enumerate(WORDS)}
+    runs = []
+    monkeypatch.setattr(reader, "log_probs", lambda *batch, run=reader.log_probs: runs.append(batch) or run(*batch))
+    modes = {"greedy": {}, "beam": {"beam": 4, "top_n": 2}, "words": {"lexicon": WORDS}, "each": {"lexicon": "each"}}
+    found = compare(reader, folder, modes, lexicons=lexicons, batch_size=5)
+    assert len(runs) == math.ceil(len(WORDS) / 5)  # the network runs once for all of them
+    assert list(found) == list(modes)
+    assert all([p.truth for p in one.predictions] == WORDS for one in found.values())
+    assert {p.text for p in found["words"].predictions} <= set(WORDS)
+    assert all(p.text in (p.truth, "aaaaaa") for p in found["each"].predictions)
+    assert found["greedy"].predictions == evaluate(reader, folder, batch_size=5).predictions
+    assert found["each"].word_accuracy == evaluate(reader, folder, batch_size=5, lexicons=lexicons).word_accuracy
+    assert all(len(p.others) == 1 for p in found["beam"].predictions)
+    assert all(0 < one.decode_seconds < one.seconds for one in found.values())
+
+
+def test_an_image_without_a_lexicon_is_named(reader, tmp_path):
+    folder = word_folder(tmp_path / "words")
+    with pytest.raises(DataError, match=rf"{len(WORDS) - 1} images have no lexicon of their own, first 1\.png"):
+        evaluate(reader, folder, lexicons={"0.png": ["cab"]})
+    with pytest.raises(OptionError, match="needs lexicons"):
+        compare(reader, folder, {"each": {"lexicon": "each"}})
+    with pytest.raises(ValueError, match="batch_size"):
+        evaluate(reader, folder, batch_size=0)
+
+
+def test_the_truth_among_the_best():
+    predictions = (Prediction("0", "a", "a", 0.9), Prediction("1", "b", "c", 0.9, None, ("d", "b")),
+                   Prediction("2", "b", "c", 0.9, None, ("d",)))  # fmt: skip
+    found = Evaluation(predictions, 1.0)
+    assert (found.word_accuracy, found.accuracy_in_best) == (1 / 3, 2 / 3)
+
+
+def test_calibration_errors():
+    """Two readings of confidence 0.8 and 0.9, one of them right; before calibration both had 1."""
+    found = Evaluation((Prediction("0", "a", "a", 0.8, 1.0), Prediction("1", "b", "c", 0.9, 1.0)), 1.0)
+    assert found.raw_calibration_error == pytest.approx(0.5)
+    assert found.calibration_error == pytest.approx(0.5 * 0.2 + 0.5 * 0.9)
+
+
+def test_an_evaluation_introduces_itself_in_a_line():
+    assert repr(scores(("Cat", "Cat"), ("", "ab"))) == (
+        "Evaluation(2 images, word accuracy 50.00%, CER 66.67%, 0 left out, 2.0 s)"
+    )

@@ -10,8 +10,11 @@ from PIL import Image
 
 from minicrnn.checkpoint import CheckpointError
 from minicrnn.crnn import CRNN
-from minicrnn.plots import plot_curves, plot_reading
+from minicrnn.ctc import posteriors
+from minicrnn.naive import ctc_decoding as naive
+from minicrnn.plots import beam, lattice, plot_all, plot_beam, plot_curves, plot_lattice, plot_reading, plot_reliability
 from minicrnn.reader import Reader
+from minicrnn.scores import Evaluation, Prediction
 from minicrnn.text import Alphabet
 
 
@@ -61,9 +64,104 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (32, 100), dtype=np.uint8)
 @pytest.mark.parametrize("text", ["", "ab", "$^$", "a_$x$", "中文", "नम", "שלום", "a\\b"])
 def test_reading(tmp_path, text):
     """Dollars would start a formula in matplotlib; its font lacks Chinese; warnings are errors here."""
-    reading = plot_reading(reader_of(text, "abx$^_\\中文नमשלום"), IMAGE, tmp_path / "reading.png")
+    reader = reader_of(text, "abx$^_\\中文नमשלום")
+    reading = plot_reading(reader, IMAGE, tmp_path / "reading.png")
     assert reading.text == text
     assert colours(tmp_path / "reading.png") > 50
+
+
+@pytest.mark.parametrize("text", ["", "a_$x$", "नम"])
+def test_three_pictures(tmp_path, text):
+    assert plot_all(reader_of(text, "ax$_नम"), IMAGE, tmp_path / "all.png") == [
+        tmp_path / name for name in ("all.png", "all-lattice.png", "all-beam.png")
+    ]
+    assert all(colours(path) > 20 for path in tmp_path.glob("all*.png"))
+
+
+def test_a_reading_by_other_options_of_an_image_of_any_size(tmp_path):
+    image = np.kron(IMAGE, np.ones((3, 3), np.uint8))
+    reading = plot_reading(reader_of("ab", "ab"), image, tmp_path / "reading.png", lexicon=["ba", "bb"])
+    assert reading.text in ("ba", "bb")
+
+
+def emissions(seed, frames, classes):
+    generator = torch.Generator().manual_seed(seed)
+    return (2 * torch.randn(frames, classes, generator=generator, dtype=torch.float64)).log_softmax(1)
+
+
+@pytest.mark.parametrize("text", ["", "a", "ab", "aab"])
+def test_the_lattice_shows_the_posteriors(tmp_path, text):
+    """Its rows are states; what the states of one label have together is what ``posteriors`` gives."""
+    log_probs, alphabet = emissions(1, 6, 3), Alphabet("ab")
+    occupied = plot_lattice(log_probs, text, alphabet, tmp_path / "l.png")
+    labels = torch.tensor(alphabet.encode(text), dtype=torch.int64)
+    gamma = posteriors(log_probs[:, None], labels[None], [6], [len(text)], per_label=True)[:, 0].numpy()
+    assert occupied[:, 1::2] == pytest.approx(gamma, abs=1e-9)
+    assert occupied.sum(1) == pytest.approx(np.ones(6))
+    assert colours(tmp_path / "l.png") > 20
+
+
+def test_steps_of_the_lattice():
+    """Equal neighbours (states 1 and 3 of "aa") have no step that skips the blank between them."""
+    everywhere = np.ones((2, 5))
+    skips = [(source, s) for (_, source), (_, s) in lattice._steps(everywhere, [0, 1, 0, 2, 0]) if s == source + 2]
+    assert skips == [(1, 3)]
+    assert not [s for (_, source), (_, s) in lattice._steps(everywhere, [0, 1, 0, 1, 0]) if s == source + 2]
+    assert len(lattice._steps(everywhere, [0, 1, 0, 1, 0])) == 5 + 4
+    everywhere[1, 2] = 0
+    assert not [one for one in lattice._steps(everywhere, [0, 1, 0, 1, 0]) if one[1][1] == 2]
+
+
+def test_a_lattice_that_is_none(tmp_path):
+    with pytest.raises(ValueError, match="41 characters is no picture"):
+        plot_lattice(emissions(0, 90, 3), "a" * 41, Alphabet("ab"), tmp_path / "l.png")
+    with pytest.raises(ValueError, match="no path spells"):
+        plot_lattice(emissions(0, 2, 3), "aa", Alphabet("ab"), tmp_path / "l.png")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_beam_is_that_of_the_search(tmp_path, seed):
+    log_probs = emissions(seed, 7, 4)
+    history = beam.beam_history(log_probs.numpy(), 3)
+    assert len(history) == 7
+    expected = naive.prefix_beam_search(log_probs.numpy(), 3)
+    assert list(history[-1]) == [text for text, _ in expected]
+    assert list(history[-1].values()) == pytest.approx([p for _, p in expected])
+    texts = plot_beam(log_probs, Alphabet("abc"), tmp_path / "b.png", width=3)
+    assert texts == [Alphabet("abc").decode(text) for text, _ in expected]
+    assert colours(tmp_path / "b.png") > 20
+
+
+def test_rows_of_the_tree_are_shared_one_behind_the_other_only():
+    history = beam.beam_history(emissions(2, 9, 4).numpy(), 4)
+    lives = beam._lives(history, 12.0)
+    rows = beam._rows(lives)
+    assert set(rows) == set(lives)
+    for text, row in rows.items():
+        for other, its_row in rows.items():
+            if text != other and row == its_row:
+                first, second = sorted((lives[text], lives[other]))
+                assert second.born >= first.gone - 1
+
+
+def test_what_trails_too_far_is_left_out():
+    history = beam.beam_history(emissions(2, 9, 4).numpy(), 4)
+    wide, narrow = beam._lives(history, 50.0), beam._lives(history, 1.0)
+    assert set(narrow) < set(wide)
+    assert all(text[:-1] in narrow for text in narrow if text)  # and all that it begins with is there
+
+
+def test_reliability(tmp_path):
+    predictions = tuple(Prediction("", "a", "ab"[i % 3 == 0], i / 20, i / 25) for i in range(20))
+    plot_reliability(Evaluation(predictions, 1.0), tmp_path / "r.png")
+    plain = tuple(Prediction("", "a", "a", 0.7) for _ in range(3))
+    plot_reliability(Evaluation(plain, 1.0), tmp_path / "plain.png")
+    assert colours(tmp_path / "plain.png") > 10
+    # Calibrated confidences have a second curve and second bars, in orange.
+    orange = [(np.asarray(Image.open(tmp_path / name).convert("RGB")) == (230, 159, 0)).all(2).sum()
+              for name in ("r.png", "plain.png")]  # fmt: skip
+    assert orange[0] > 1000
+    assert orange[1] == 0
 
 
 def test_the_suffix_chooses_the_format(tmp_path):

@@ -1,6 +1,7 @@
 """Reader: one image or many, from any source; confidences are probabilities, places are in pixels."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from PIL import Image
 
 from minicrnn.checkpoint import save_model
 from minicrnn.crnn import CRNN
+from minicrnn.ctc import NGramModel
 from minicrnn.data import ImageError
+from minicrnn.data.images import scaled_width
 from minicrnn.reader import OptionError, Reader, choose_device
+from minicrnn.shapes import receptive_field
 from minicrnn.text import Alphabet
 
 ALPHABET = Alphabet("ab")
@@ -132,3 +136,88 @@ def test_devices():
     assert choose_device(None) == choose_device("auto")
     with pytest.raises(OptionError, match="Try auto or cpu"):
         choose_device("toaster")
+
+
+def scripted(path, characters="ab", **options):
+    """A reader in whose outputs frame t says ``path[t]``, and the others blank."""
+    alphabet = Alphabet(characters)
+    model = CRNN.from_preset("tiny", alphabet.num_classes, out_channels=16, hidden_size=8)
+
+    def script(module, arguments, output):
+        logits, lengths = output
+        labels = torch.tensor([path.get(t, 0) for t in range(len(logits))])
+        return 9.0 * torch.nn.functional.one_hot(labels, alphabet.num_classes)[:, None].float().expand_as(
+            logits
+        ), lengths
+
+    model.register_forward_hook(script)
+    return Reader(model, alphabet, **options)
+
+
+def test_boxes_are_in_the_pixels_of_the_image_that_was_given():
+    """Images of 32, 64 and 50 pixels' height; frames 2 and 3 say a, frame 9 b. A frame sees the image in steps of 4
+    pixels, and the first of them is centred at 3.5 (:func:`minicrnn.shapes.receptive_field`), 4 from the left edge."""
+    reader = scripted({2: 1, 3: 1, 9: 2})
+    field = reader.model.windows()
+    first = receptive_field(field).center(0) + 0.5
+    for reading, width, height in zip(
+        reader.read([picture(), picture(64, 200), picture(50, 101)]), (100, 200, 101), (32, 64, 50), strict=True
+    ):
+        scale = width / scaled_width(width, height, 32)
+        a, b = reading.characters
+        assert (a.center, b.center) == pytest.approx(((first + 10) * scale, (first + 36) * scale))
+        middle = (a.center + b.center) / 2
+        assert a.box == pytest.approx((max(0, 2 * a.center - middle), 0, middle, height))
+        assert b.box == pytest.approx((middle, 0, min(width, 2 * b.center - middle), height))
+        assert (a.frames, b.frames) == ((2, 4), (9, 10))
+        assert (a.left, a.right) == (a.box[0], a.box[2])
+
+
+def test_images_of_several_widths_keep_their_own_lexicons(reader):
+    images = [picture(width=w, seed=w) for w in (100, 30, 61, 200, 45)]
+    words = ["a", "b", "ab", "ba", "bab"]
+    found = reader.read(images, batch_size=2, lexicon=[[word] for word in words])
+    assert [one.text for one in found] == words
+    assert [one.confidence for one in found] == pytest.approx([1.0] * 5)
+    assert reader.read(images[0], lexicon=["aba"]).text == "aba"
+    assert reader.read(images[3], lexicon=[["bb"]]).text == "bb"
+
+
+def test_the_decoder_is_chosen_by_options(reader):
+    image = picture()
+    greedy, beam = reader.read(image), reader.read(image, beam=20, top_n=3)
+    assert len(greedy.alternatives) == 1
+    assert len(beam.alternatives) == 3
+    assert beam.alternatives[0].log_prob >= greedy.alternatives[0].log_prob - 1e-6
+    assert beam.text == beam.alternatives[0].text
+    model = NGramModel.train(["aa"], 1)
+    assert set(reader.read(image, language_model=model, weight=100.0).text) <= {"a"}
+    assert reader.read(image, hotwords=["bbb"], hotword_bonus=50.0).text.count("bbb") > 0
+    with pytest.raises(TypeError, match="colour"):
+        reader.read(image, colour=True)
+    with pytest.raises(OptionError, match="beam must be"):
+        reader.read([image], beam=0)
+
+
+def test_a_temperature_changes_no_text(reader):
+    images = [picture(width=w, seed=w) for w in (100, 30, 61)]
+    warm = Reader(reader.model, ALPHABET, temperature=2.0)
+    for before, after in zip(reader.read(images), warm.read(images), strict=True):
+        assert (before.text, before.confidence) == (after.text, pytest.approx(after.raw_confidence))
+        assert after.confidence != before.confidence
+        assert before.raw_confidence == before.confidence
+
+
+def test_frames_come_in_batches_of_similar_width(reader):
+    images = [picture(width=w, seed=w) for w in (100, 30, 61, 200, 45)]
+    batches = list(reader.frames(images, batch_size=2))
+    assert [numbers for numbers, _, _ in batches] == [[1, 4], [2, 0], [3]]
+    for numbers, log_probs, lengths in batches:
+        assert log_probs.shape[1] == len(numbers)
+        assert lengths.tolist() == [reader.model.frames_for_width(images[i].shape[1]) for i in numbers]
+
+
+def test_a_reader_introduces_itself_in_a_line(reader):
+    shown = repr(Reader(reader.model, ALPHABET, "cpu", temperature=1.5))
+    assert re.fullmatch(r"Reader\(tiny, [\d,]+ parameters, 2 characters, cpu, temperature 1.5\)", shown)
+    assert "temperature" not in repr(reader)

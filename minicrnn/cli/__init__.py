@@ -1,6 +1,21 @@
-"""The command line: ``minicrnn demo | train | eval | read | info``. One file a command."""
+"""The command line, one file a command.
 
-from minicrnn.cli import demo, evaluate, info, read, train  # noqa: F401  each adds its command to the program
+``minicrnn demo | train | eval | read | benchmark | data | calibrate | lm | render | info | tutorials``
+"""
+
+from minicrnn.cli import (  # noqa: F401  each adds its command to the program
+    benchmark,
+    calibrate,
+    data,
+    demo,
+    evaluate,
+    info,
+    language_model,
+    read,
+    render,
+    train,
+    tutorials,
+)
 from minicrnn.cli.program import main
 
 __all__ = ["main"]

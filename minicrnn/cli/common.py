@@ -30,6 +30,24 @@ MaxBadShare = Annotated[
 ]
 
 
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        from minicrnn import __version__
+
+        print(f"minicrnn {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Read text in images with a CRNN written from scratch."""
+
+
 def complain(error: BaseException | str) -> None:
     """Say what went wrong, in one line on the standard error."""
     console.print(f"minicrnn: {error}", markup=False, highlight=False, soft_wrap=True)

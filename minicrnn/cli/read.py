@@ -2,19 +2,24 @@
 
 import dataclasses
 import json
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from minicrnn.cli import decoding as choose
 from minicrnn.cli.common import FAILED, Device, app, complain
-from minicrnn.data import ImageError, load_image
+from minicrnn.ctc import Lexicon
+from minicrnn.data import DataError, ImageError, load_image
+from minicrnn.errors import OptionError
 from minicrnn.reader import Reader, Reading
-from minicrnn.text import tsv_row
+from minicrnn.shipped import split_model
+from minicrnn.text import printable, tsv_row
 
 CHUNK = 256  # images in memory at once
 
@@ -29,21 +34,61 @@ class OutputFormat(StrEnum):
 
 @app.command("read")
 def read_command(
-    model: Annotated[Path, typer.Argument(help="Model file, such as RUN/best.safetensors.")],
-    images: Annotated[list[Path], typer.Argument(help="Images to read.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL] IMAGE...",
+            help='A model file, such as RUN/best.safetensors; without it the model that comes with minicrnn, "words". '
+            "Then the images to read.",
+        ),
+    ],
+    *,
     output: Annotated[OutputFormat, typer.Option("--format", help="How to print.")] = OutputFormat.text,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Of one image: draw the alignment to this file, and the lattice and the beam beside it."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 32,
     device: Device = "auto",
+    beam: choose.Beam = None,
+    top: choose.Top = 1,
+    lexicon: choose.LexiconFile = None,
+    lexicons: choose.LexiconsFile = None,
+    lexicon_method: choose.LexiconMethod = choose.Method.trie,
+    delta: choose.Delta = 3,
+    lexicon_case: choose.LexiconCase = choose.Case.KEEP,
+    lm: choose.LanguageModelFile = None,
+    lm_weight: choose.Weight = 0.5,
+    word_bonus: choose.WordBonus = 0.0,
+    hotword: choose.Hotwords = None,
+    hotword_bonus: choose.HotwordBonus = 1.5,
 ) -> None:
-    """Read images; prints path, text and confidence for each. Exits with 1 if one could not be opened."""
+    """Read images; prints path, text and confidence for each, best first with --top. --format json gives characters
+    with their boxes, and log-probabilities, too.
+
+    Exits with 1 if an image could not be opened.
+    """
+    model, images = split_model(files)
+    if not images:
+        raise OptionError(f"there are no images to read: give them after {model}")
+    if plot is not None and len(images) != 1:
+        raise OptionError(f"--plot draws one image, and {len(images)} are given")
     reader = Reader.load(model, device)
+    chosen = choose.chosen_decoding(
+        reader.alphabet, beam=beam, top=top, lexicon=lexicon, lexicons=lexicons, method=lexicon_method, delta=delta,
+        case=lexicon_case, lm=lm, weight=lm_weight, word_bonus=word_bonus, hotwords=hotword,
+        hotword_bonus=hotword_bonus,
+    )  # fmt: skip
     read = 0
     for start in range(0, len(images), CHUNK):
         opened = list(_opened(images[start : start + CHUNK]))
-        readings = reader.read([image for _, image in opened], batch_size)
+        options = chosen.options | _lexicons_of([path for path, _ in opened], chosen.lexicons)
+        readings = reader.read([image for _, image in opened], batch_size, **options)
         for (path, _), reading in zip(opened, readings, strict=True):
             print(_formatted(path, reading, output))
         sys.stdout.flush()
+        if plot is not None and opened:
+            _draw(reader, opened[0][1], plot, options)
         read += len(opened)
     if read < len(images):
         raise typer.Exit(FAILED)
@@ -58,9 +103,38 @@ def _opened(paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray]]:
             complain(error)
 
 
+def _lexicons_of(paths: Sequence[Path], lexicons: Mapping[str, Lexicon] | None) -> dict[str, Any]:
+    """Each image's lexicon, by its path as it was given, or by its name."""
+    if lexicons is None:
+        return {}
+    found = [lexicons.get(str(path), lexicons.get(path.name)) for path in paths]
+    if None in found:
+        missing = paths[found.index(None)]
+        raise DataError(f"--lexicons has no words for {printable(str(missing))}: a line of image, tab, word, tab, …")
+    return {"lexicon": found}
+
+
+def _draw(reader: Reader, image: np.ndarray, path: Path, options: dict[str, Any]) -> None:
+    from minicrnn.plots import plot_all  # brings matplotlib, which nothing before needs
+
+    for drawn in plot_all(reader, image, path, **options):
+        complain(f"drawn: {drawn}")
+
+
 def _formatted(path: Path, reading: Reading, output: OutputFormat) -> str:
-    if output is OutputFormat.text:
-        return f"{tsv_row(str(path))}  {tsv_row(reading.text)}  {reading.confidence:.3f}"
+    if output is OutputFormat.json:  # ASCII: JSON wherever it is printed
+        return json.dumps(_plain({"path": str(path)} | dataclasses.asdict(reading)))
+    others = [(other.text, other.confidence) for other in reading.alternatives[1:]]
+    texts = [(reading.text, reading.confidence), *others]
     if output is OutputFormat.tsv:
-        return tsv_row(str(path), reading.text, f"{reading.confidence:.4f}")
-    return json.dumps({"path": str(path)} | dataclasses.asdict(reading))  # ASCII: JSON wherever it is printed
+        return "\n".join(tsv_row(str(path), text, f"{confidence:.4f}") for text, confidence in texts)
+    return "\n".join(f"{tsv_row(str(path))}  {tsv_row(text)}  {confidence:.3f}" for text, confidence in texts)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has: no infinity (the logarithm of a probability of zero) becomes null."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

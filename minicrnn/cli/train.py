@@ -8,20 +8,33 @@ import torch
 import typer
 
 from minicrnn.cli.common import INTERRUPTED, MAX_SEED, Labels, Pattern, app, console
+from minicrnn.cli.config import read_config
 from minicrnn.crnn import CRNN
 from minicrnn.reader import OptionError
 from minicrnn.text import Alphabet
 from minicrnn.training import TrainOptions, train
+from minicrnn.training.mix import DEFAULT_VALIDATE_EVERY_STEPS
 from minicrnn.training.options import DEFAULT_EPOCHS
+from minicrnn.training.run import choose_options
 
 DEFAULT = TrainOptions  # the class attributes of a dataclass are its defaults
 
 
 @app.command("train")
 def train_command(
-    data: Annotated[Path, typer.Argument(help="Folder of labelled images.")],
-    out: Annotated[Path, typer.Option(help="Folder for models, metrics and curves.")],
+    data: Annotated[Path | None, typer.Argument(help="Folder of labelled images, or LMDB.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for models, metrics and curves.")] = None,
     *,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of options; those of the command line come first.")
+    ] = None,
+    render: Annotated[
+        bool | None, typer.Option("--render", help="Train on words rendered as they are needed, instead of DATA.")
+    ] = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(help="FOLDER=RATIO or render=RATIO, several times: train on a mixture, instead of DATA."),
+    ] = None,
     preset: Annotated[str | None, typer.Option(help=f"vgg, paper, tiny or music. Default: {DEFAULT.preset}.")] = None,
     labels: Labels = None,
     pattern: Pattern = None,
@@ -30,7 +43,8 @@ def train_command(
         float | None, typer.Option(help=f"Share of DATA held out for validation, 0 to 1. Default: {DEFAULT.val_share}.")
     ] = None,
     alphabet: Annotated[
-        str | None, typer.Option(help="Characters to read. Default: those of DATA's labels (--val may need more).")
+        str | None,
+        typer.Option(help="Characters to read. Default: those of the labels trained on (--val may need more)."),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(help=f"Passes over the data. Default: {DEFAULT_EPOCHS}, unless --steps.")
@@ -61,6 +75,10 @@ def train_command(
     validate_every: Annotated[
         int | None, typer.Option(help=f"Epochs between validations. Default: {DEFAULT.validate_every}.")
     ] = None,
+    validate_every_steps: Annotated[
+        int | None,
+        typer.Option(help=f"Steps between validations. Default without DATA: {DEFAULT_VALIDATE_EVERY_STEPS}."),
+    ] = None,
     out_channels: Annotated[int | None, typer.Option(help="Channels of the last convolution.")] = None,
     hidden_size: Annotated[int | None, typer.Option(help="Size of the LSTMs.")] = None,
     dropout: Annotated[
@@ -83,32 +101,66 @@ def train_command(
     resume: Annotated[
         bool | None, typer.Option("--resume", help="Go on with the run in --out, with its options.")
     ] = None,
+    changed_data: Annotated[
+        bool | None,
+        typer.Option("--changed-data", help="With --resume: go on though the data or the rendering has changed."),
+    ] = None,
 ) -> None:
-    """Train a model on a folder of labelled images."""
+    """Train a model on a folder of labelled images, on rendered words, or on a mixture."""
     # None is "not given": train has the defaults, and with --resume the saved run has them.
-    given = {name: value for name, value in dict(locals()).items() if name not in ("data", "out") and value is not None}
+    given = {name: value for name, value in dict(locals()).items() if value is not None}
+    given = _with_config(given)
     _require_usable(given)
-    result = train(data, out, console=console, **given)
+    result = train(given.pop("data", None), given.pop("out"), console=console, **given)
     if not result.finished:
-        console.print(f"Interrupted; saved. Go on with the same command and --resume (run: {out}).", markup=False)
+        console.print(
+            f"Interrupted; saved. Go on with the same command and --resume (run: {result.folder}).", markup=False
+        )
         raise typer.Exit(INTERRUPTED)
     if result.rows and result.rows[-1].val_word_accuracy == 0:
         console.print("No word was read right yet: more epochs or more images may help (see curves.png).")
     console.print(f"Model: {result.best}. Try: minicrnn read {result.best} IMAGE…", markup=False, soft_wrap=True)
 
 
+def _with_config(given: dict[str, Any]) -> dict[str, Any]:
+    """The options of the command line and, where it leaves them open, those of the configuration file.
+
+    Raises:
+        OptionError: the file cannot be used, or a mixture is no mixture.
+    """
+    if "mix" in given:
+        given["mix"] = dict(_ratio(part) for part in given["mix"])
+    config = given.pop("config", None)
+    found = {} if config is None else read_config(config)
+    if "render" in given:  # the options for it are in the file, if anywhere
+        given["render"] = found.get("render", {})
+    return found | given
+
+
+def _ratio(part: str) -> tuple[str, float]:
+    """A part of a mixture: ``photos=2`` is 2 of ``photos``."""
+    name, _, ratio = part.rpartition("=")
+    try:
+        return name, float(ratio)
+    except ValueError:
+        raise OptionError(f"--mix {part}: write FOLDER=RATIO, as in photos=2 or render=3") from None
+
+
 def _require_usable(given: dict[str, Any]) -> None:
     """Look at the options of ``train`` before anything is read or written.
 
     Raises:
-        OptionError: one is out of range.
+        OptionError: one is missing, is out of range, or does not go with another.
     """
+    if "out" not in given:
+        raise OptionError("give a folder for the run, with --out")
     fields = {field.name for field in dataclasses.fields(TrainOptions)}
     options = {name: value for name, value in given.items() if name in fields}
-    if not {"epochs", "steps"} & options.keys():
-        options["epochs"] = 1  # train has its own default, or the saved run's
     try:
-        chosen = TrainOptions(**options)
+        if given.get("resume"):  # the saved run has what is not given
+            chosen = TrainOptions(**{"epochs": None if "steps" in options else 1, **options})
+        else:
+            chosen, _ = choose_options(options, given, given.get("data"))
         with torch.device("meta"):  # sizes only: no memory, no time
             CRNN.from_preset(chosen.preset, 2, out_channels=chosen.out_channels, hidden_size=chosen.hidden_size)
         if "alphabet" in given:

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
+from minicrnn.backend import choose
+from minicrnn.ctc import without_kernels
 from minicrnn.ctc.decoder_inputs import as_frames
 from minicrnn.ctc.targets import Lengths, frames_needed, prepare
 from minicrnn.shapes import ReceptiveField
@@ -122,10 +124,13 @@ def forced_align(
     L = labels.shape[1]
     paths, totals, spans = np.full((T, N), -1), np.empty(N), np.full((N, L, 2), -1)
     log_scores, probabilities = np.zeros((N, L)), np.zeros((N, L))
-    # A second thread takes longer to wake than a few words to align.
-    threads = kernel_threads() if T * N * (2 * L + 1) >= _WORK_FOR_THREADS else 1
-    arguments = frames, labels, lengths, threads, paths, totals, spans, log_scores, probabilities
-    run_kernel(align, threads, frames.flat.dtype, *arguments)
+    results = paths, totals, spans, log_scores, probabilities
+    if choose("ctc_decoding", log_probs) == "torch":
+        without_kernels.align(frames, labels, lengths, *results)
+    else:
+        # A second thread takes longer to wake than a few words to align.
+        threads = kernel_threads() if T * N * (2 * L + 1) >= _WORK_FOR_THREADS else 1
+        run_kernel(align, threads, frames.flat.dtype, frames, labels, lengths, threads, *results)
     feasible = totals > -np.inf
     if not (allow_infeasible or feasible.all()):
         n = int(feasible.argmin())

@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from minicrnn.backend import choose
+from minicrnn.ctc import without_kernels
 from minicrnn.ctc.decoder_inputs import decoder_frames
 from minicrnn.ctc.decoding import Hypothesis
 from minicrnn.ctc.fusion import LanguageModel, fusion_arrays
@@ -100,14 +102,23 @@ def beam_search(
     _check_hotwords(hotwords, K, frames.blank)
     most = K if classes_per_frame is None else min(classes_per_frame, K)
     pruning = Pruning(beam_width, most, float(min_log_prob), float(beam_threshold))
-    fusion = fusion_arrays(language_model, weight, word_bonus, hotwords, hotword_bonus)
     R, T = min(top_n, beam_width), frames.longest
     found = Found(
         np.zeros(N, np.int64), np.zeros((N, R), np.int64), np.zeros((N, R, T), np.int64),
         np.zeros((N, R)), np.zeros((N, R)), np.zeros((N, R, T, 2), np.int64), np.zeros((N, R, T)),
     )  # fmt: skip
-    threads = kernel_threads()
-    run_kernel(kernel, threads, frames.flat.dtype, frames, pruning, *fusion, threads, found)
+    if choose("ctc_decoding", log_probs) == "torch":
+        if pruning != Pruning(beam_width, K, -math.inf, math.inf):
+            raise NotImplementedError(
+                "classes_per_frame, min_log_prob and beam_threshold are options of the kernels: leave them out, or do "
+                'without use_backend("torch") and forked processes'
+            )
+        added = without_kernels.fused(language_model, weight, word_bonus, hotwords, hotword_bonus)
+        without_kernels.search(frames, beam_width, *added, found)
+    else:
+        fusion = fusion_arrays(language_model, weight, word_bonus, hotwords, hotword_bonus)
+        threads = kernel_threads()
+        run_kernel(kernel, threads, frames.flat.dtype, frames, pruning, *fusion, threads, found)
     return [[_hypothesis(found, n, r) for r in range(count)] for n, count in enumerate(found.counts.tolist())]
 
 

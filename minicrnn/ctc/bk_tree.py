@@ -77,8 +77,7 @@ class BKTree:
         """
         from minicrnn_kernels import bk_tree
 
-        if not 0 <= delta <= MOST_DELTA:
-            raise ValueError(f"delta is {delta}, it must be in [0, {MOST_DELTA}]")
+        checked_delta(delta)
         lengths = np.array([len(query) for query in queries], np.int64)
         padded = np.zeros((len(queries), int(lengths.max(initial=0))), np.int32)
         for row, query in zip(padded, queries, strict=True):
@@ -98,6 +97,12 @@ class BKTree:
 
         threads, blocks = kernel_threads(), max(1, -(-longest // BITS))
         return np.zeros((threads, self.classes, blocks), np.uint64), np.empty((threads, 2, blocks), np.uint64)
+
+
+def checked_delta(delta: int) -> None:
+    """Raise ValueError for an edit distance that is not in [0, 254]."""
+    if not 0 <= delta <= MOST_DELTA:
+        raise ValueError(f"delta is {delta}, it must be in [0, {MOST_DELTA}]")
 
 
 def _in_order_of_nodes(

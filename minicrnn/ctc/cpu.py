@@ -140,6 +140,7 @@ def label_occupancy(saved: CpuSaved) -> Tensor:
     """γ of each label of the target, [T, N, L]."""
     T, N, _ = saved.scores.shape
     by_lane = torch.from_numpy(saved.gamma)  # [groups, T, L + 1, lanes]
-    gamma = by_lane.permute(1, 0, 3, 2).flatten(1, 2)[:, :N, 1:]
+    longest = int(saved.target_lengths.max()) if N else 0  # targets may be padded beyond it
+    gamma = by_lane.permute(1, 0, 3, 2).flatten(1, 2)[:, :N, 1 : 1 + longest]
     inside = torch.arange(gamma.shape[2]) < saved.target_lengths[:, None]
     return torch.where(frames_that_count(T, saved.input_lengths)[..., None] & inside, gamma, 0.0)

@@ -11,7 +11,7 @@ Source: Shi, Bai and Yao, *An end-to-end trainable neural network for image-base
 arXiv 1507.05717, section 2.3.2.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp
@@ -23,11 +23,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from minicrnn.ctc.bk_tree import BKTree
+from minicrnn.backend import choose
+from minicrnn.ctc.bk_tree import BKTree, Int32, checked_delta
 from minicrnn.ctc.decoding import greedy_decode
 from minicrnn.ctc.lexicon_trie import BestWords, Int64, best_in_trie, best_of, build_trie
 from minicrnn.ctc.lexicon_words import Case, Characters, LexiconReport, gather_words, read_word_file, word_file
 from minicrnn.ctc.targets import Lengths, checked_lengths, checked_peaks
+from minicrnn.ctc.without_kernels import edit_distances
 from minicrnn.files import replace_file
 
 Method = Literal["trie", "bk-tree"]
@@ -168,7 +170,7 @@ class Lexicon:
         >>> Lexicon(["cab", "bad", "dad"], Alphabet("abcd")).within("bab", 1)
         [('bad', 1), ('cab', 1)]
         """
-        ((numbers, distances),) = self._bk_tree.within([self.alphabet.encode(text)], delta)
+        ((numbers, distances),) = self._within([self.alphabet.encode(text)], delta)
         near = zip(distances.tolist(), numbers.tolist(), strict=True)
         return [(self.words[number], distance) for distance, number in sorted(near)]
 
@@ -249,8 +251,17 @@ class Lexicon:
 
     def _near(self, log_probs: Tensor, frames: Int64, delta: int) -> list[Int64]:
         readings = greedy_decode(log_probs, torch.from_numpy(frames), self.alphabet.blank)
-        found = self._bk_tree.within([reading.labels for reading in readings], delta)
+        found = self._within([reading.labels for reading in readings], delta)
         return [numbers for numbers, _ in found]
+
+    def _within(self, queries: Sequence[Sequence[int]], delta: int) -> list[tuple[Int64, Int32]]:
+        """What :meth:`BKTree.within` says; where kernels do not run, by a look at all words."""
+        if choose("ctc_decoding", torch.empty(0)) == "numba":
+            return self._bk_tree.within(queries, delta)
+        checked_delta(delta)
+        found = [edit_distances(query, self._words.labels, self._words.begin) for query in queries]
+        near = [np.flatnonzero(distances <= delta) for distances in found]
+        return [(words, distances[words].astype(np.int32)) for words, distances in zip(near, found, strict=True)]
 
     def _in_words(self, best: BestWords) -> tuple[LexiconWord, ...]:
         return tuple(

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from minicrnn.backend import choose
 from minicrnn.ctc.levels import Options
 from minicrnn.ctc.lexicon_words import LexiconWords
 from minicrnn.ctc.targets import CTCTargets
@@ -124,10 +125,12 @@ def best_of(
 def _search(
     log_probs: Float64, lengths: Int64, possible: Int64, trie: Any, top_n: int, keep: float
 ) -> list[BestWords | None]:
-    """None for a sample whose probabilities leave the range of float64."""
+    """None for a sample whose probabilities leave the range of float64; for all of them where kernels do not run."""
     from minicrnn_kernels import ctc_trie
 
     N, T, C = log_probs.shape
+    if choose("ctc_decoding", torch.from_numpy(log_probs)) == "torch":
+        return [None] * N
     threads, D = min(kernel_threads(), max(1, N)), trie.depth + 1
     work = ctc_trie.Workspace(
         np.empty((threads, C, T)), np.empty((threads, 2, D, T)), np.empty((threads, D, C)),

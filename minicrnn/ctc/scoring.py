@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from minicrnn.backend import choose
+from minicrnn.ctc import without_kernels
 from minicrnn.ctc.decoder_inputs import decoder_frames
 from minicrnn.ctc.targets import IntArray, Lengths
 from minicrnn.threads import kernel_threads, run_kernel
@@ -77,6 +79,12 @@ def score(
     text_begin, list_begin = _begins(in_order), _begins(encoded)
     labels = np.array([label for text in in_order for label in text], np.int64)
     _check(labels, encoded, K, frames.blank)
+    if choose("ctc_decoding", log_probs) == "torch":
+        own = encoded * N if one_list else encoded
+        return [
+            without_kernels.text_log_probs(without_kernels.sample(frames, n), some, frames.blank)
+            for n, some in enumerate(own)
+        ]
     longest, most = max(map(len, in_order), default=0), max(map(len, encoded), default=0)
     results = np.full(N * len(in_order) if one_list else len(in_order), -np.inf)
     threads = kernel_threads()

@@ -5,6 +5,7 @@ would waste least, but then every epoch would see the same batches; sorting with
 is nearly as good and keeps them random (the "bucketing" of speech and translation toolkits).
 """
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -180,3 +181,8 @@ class WidthBatchSampler(Sampler[list[int]]):
         if self.shuffle:
             batches = [batches[i] for i in rng.permutation(len(batches))]
         yield from batches[self.start_batch :]
+
+
+def ignore_interrupts(worker: int) -> None:
+    """The ``worker_init_fn`` of a DataLoader: Ctrl-C reaches worker processes too, and the main process ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

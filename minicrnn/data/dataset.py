@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -23,11 +22,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from minicrnn.data.folder import Sample
-from minicrnn.data.images import ImageError, load_image, normalise_height, to_tensor
+from minicrnn.data.images import ImageError, normalise_height, to_tensor
 from minicrnn.data.report import EMPTY_LABEL, LABEL_TOO_LONG, UNKNOWN_CHARACTER, Problem, Report, image_problem
 from minicrnn.shapes import frames_needed
 from minicrnn.text import Alphabet, UnknownCharacterError, printable
 
+Found = TypeVar("Found")
 Augmentation: TypeAlias = Callable[[np.ndarray, np.random.Generator, int], np.ndarray]
 
 NOT_CACHED = -1
@@ -43,6 +43,23 @@ class Item(NamedTuple):
     name: str
 
 
+class Word(NamedTuple):
+    """One sample as it is kept and passed between processes: a grey image, 0 to 255, and what it says."""
+
+    image: UInt8[np.ndarray, "H w"]
+    text: str
+    name: str
+
+    def item(self, alphabet: Alphabet) -> Item:
+        """The sample as the network sees it.
+
+        Raises:
+            UnknownCharacterError: the alphabet lacks a character of the text.
+        """
+        labels = torch.tensor(alphabet.encode(self.text, self.name), dtype=torch.int64)
+        return Item(to_tensor(self.image), labels, self.text, self.name)
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What is known of a usable sample.
@@ -52,8 +69,7 @@ class Entry:
     ``NOT_CACHED``.
     """
 
-    path: Path
-    name: str
+    sample: Sample
     text: str
     width: int
     min_width: int
@@ -113,13 +129,17 @@ class WordImages(EpochDataset):
         self.augment, self.seed = augment, seed
         self.widths = [entry.width for entry in self._entries]
         self.texts = [entry.text for entry in self._entries]
-        self.names = [entry.name for entry in self._entries]
+        self.names = [entry.sample.name for entry in self._entries]
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def __getitem__(self, index: int) -> Item:
-        """Sample ``index``; a negative one counts from the end.
+        """Sample ``index`` in this epoch; a negative index counts from the end. Raises what :meth:`augmented` does."""
+        return self.augmented(index, self.epoch).item(self.alphabet)
+
+    def augmented(self, index: int, epoch: int) -> Word:
+        """Sample ``index`` as it is in an epoch, with its augmentation; a negative index counts from the end.
 
         Raises:
             IndexError: there is no such sample.
@@ -132,15 +152,14 @@ class WordImages(EpochDataset):
         index %= len(self)
         entry, image = self._entries[index], self.pixels(index)
         if self.augment is not None:
-            rng = np.random.default_rng((self.seed, self.epoch, index))
+            rng = np.random.default_rng((self.seed, epoch, index))
             image = self.augment(image, rng, entry.min_width)
             if image.dtype != np.uint8 or image.shape[0] != self.height or image.shape[1] < entry.min_width:
                 raise ValueError(
-                    f"augment made {image.dtype} {list(image.shape)} of {printable(entry.name)}: it must "
+                    f"augment made {image.dtype} {list(image.shape)} of {printable(entry.sample.name)}: it must "
                     f"return uint8 [{self.height}, at least {entry.min_width}], or the label no longer fits"
                 )
-        labels = torch.tensor(self.alphabet.encode(entry.text, entry.name), dtype=torch.int64)
-        return Item(to_tensor(image), labels, entry.text, entry.name)
+        return Word(image, entry.text, entry.sample.name)
 
     def pixels(self, index: int) -> UInt8[np.ndarray, "H w"]:
         """The grey image of a sample, 0 to 255, before augmentation."""
@@ -148,9 +167,9 @@ class WordImages(EpochDataset):
         if entry.offset != NOT_CACHED:
             flat = np.frombuffer(self._pixels, np.uint8, self.height * entry.width, entry.offset)
             return flat.reshape(self.height, entry.width)
-        image = normalise_height(load_image(entry.path), self.height, self.max_width)
+        image = normalise_height(entry.sample.load(), self.height, self.max_width)
         if image.shape[1] != entry.width:
-            raise ImageError(f"{printable(str(entry.path))} has changed since it was checked: start again")
+            raise ImageError(f"{printable(entry.sample.name)} has changed since it was checked: start again")
         return image
 
 
@@ -192,7 +211,7 @@ def prepare(
     entries: list[Entry] = []
     problems: list[Problem] = []
     pixels = bytearray()
-    for done, (sample, found) in enumerate(_in_threads(check, samples, workers), start=1):
+    for done, (sample, found) in enumerate(in_threads(check, samples, workers), start=1):
         if isinstance(found, Problem):
             problems.append(found)
         else:
@@ -212,7 +231,7 @@ def _keep(sample: Sample, image: np.ndarray, text: str, min_width: int, pixels: 
     if len(pixels) + image.size <= budget:
         offset = len(pixels)
         pixels += image.tobytes()
-    return Entry(sample.path, sample.name, text, image.shape[1], min_width, offset)
+    return Entry(sample, text, image.shape[1], min_width, offset)
 
 
 def least_width(frames: int, frames_for_width: Callable[[int], int], enough: int) -> int:
@@ -257,7 +276,7 @@ class _Checker:
         except UnknownCharacterError as error:
             return Problem(sample.name, UNKNOWN_CHARACTER, str(error))
         try:
-            image = normalise_height(load_image(sample.path), self.height, self.max_width)
+            image = normalise_height(sample.load(), self.height, self.max_width)
         except ImageError as error:
             return image_problem(sample.name, error)
         width, needed = image.shape[1], frames_needed(labels)
@@ -269,13 +288,13 @@ class _Checker:
         return image, text, self.least_widths[needed]
 
 
-def _in_threads(
-    check: _Checker, samples: Sequence[Sample], workers: int | None
-) -> Iterator[tuple[Sample, Problem | tuple[np.ndarray, str, int]]]:
-    """Check all samples in some threads (Pillow's decoders let others run), in order."""
+def in_threads(
+    look: Callable[[Sample], Found], samples: Sequence[Sample], workers: int | None = None
+) -> Iterator[tuple[Sample, Found]]:
+    """Look at all samples in some threads (Pillow's decoders let others run), in order."""
     if workers is None:
         workers = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         for start in range(0, len(samples), _BLOCK):
             block = samples[start : start + _BLOCK]
-            yield from zip(block, pool.map(check, block), strict=True)
+            yield from zip(block, pool.map(look, block), strict=True)

@@ -1,4 +1,4 @@
-"""A folder of labelled images: the texts come from a label file, or from the names of the files.
+"""A folder of labelled images: the texts come from a label file, or from the names of the files. Or an LMDB.
 
 A label file is UTF-8 text with a line for each image: path, tab, text. The text is kept as it is, spaces,
 quotes and further tabs included. Paths are relative to the folder, or absolute. Blank lines are passed over;
@@ -10,10 +10,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
+
+from minicrnn.data.images import load_image
 from minicrnn.data.report import LISTED_TWICE, NO_TEXT_IN_NAME, PATH_OUTSIDE, UNREADABLE_IMAGE, DataError, Problem
 from minicrnn.text import printable
 
 LABEL_FILES = ("labels.tsv", "gt.txt")
+LMDB_FILE = "data.mdb"
 FILENAME = "filename"
 IMAGE_SUFFIXES = frozenset(
     {
@@ -50,16 +55,24 @@ class Sample:
     name: str
     problem: Problem | None = None
 
+    def read_bytes(self) -> bytes:
+        """The image's file. Raises OSError when it cannot be read."""
+        return self.path.read_bytes()
+
+    def load(self) -> UInt8[np.ndarray, "h w"]:
+        """The image, grey, at its own size. Raises ImageError when it cannot be read."""
+        return load_image(self.path)
+
 
 def read_samples(folder: str | Path, labels: str | Path | None = None, pattern: str | None = None) -> list[Sample]:
-    """List the samples of a folder; the images themselves are not opened.
+    """List the samples of a folder or of an LMDB; the images themselves are not opened.
 
     A relative path that leaves the folder or is the folder itself, an image listed twice and a file name that does
     not match ``pattern`` raise nothing: such a sample carries its ``problem``, and ``prepare`` reports it with all
     others.
 
     Args:
-        folder: where the images are.
+        folder: where the images are; or an LMDB (see ``lmdb_reading.py``), which has the texts, too.
         labels: None takes ``labels.tsv`` in the folder, else ``gt.txt``. "filename" takes the name of each
             image, without its suffix, as its text; images are searched for in all subfolders, hidden files
             and folders left out, and sorted by path. Anything else is the label file: its name in the
@@ -69,10 +82,17 @@ def read_samples(folder: str | Path, labels: str | Path | None = None, pattern: 
 
     Raises:
         DataError: the folder is missing, a file, or empty; there is no label file; the label file is not
-            UTF-8, has no rows, or has a row without a tab (named by file and line); the pattern is no use.
+            UTF-8, has no rows, or has a row without a tab (named by file and line); the pattern is no use; an LMDB
+            is damaged, or ``labels`` are given for one.
     """
     folder = Path(folder)
     shown = printable(str(folder))
+    if is_lmdb(folder):
+        if labels is not None or pattern is not None:
+            raise DataError(f"{shown} is an LMDB, which has its own labels: leave --labels and --pattern out")
+        from minicrnn.data.lmdb_reading import LmdbImages  # needs the extra lmdb
+
+        return list(LmdbImages(folder).samples())
     if folder.is_file():
         raise DataError(f"{shown} is a file: pass the folder with the images, and the label file as labels")
     if not folder.is_dir():
@@ -82,6 +102,11 @@ def read_samples(folder: str | Path, labels: str | Path | None = None, pattern: 
     if pattern is not None:
         raise DataError(f'a pattern reads texts from file names: give labels="{FILENAME}" with it, or leave it out')
     return _samples_from_file(folder, _find_label_file(folder, labels))
+
+
+def is_lmdb(folder: str | Path) -> bool:
+    """Whether a folder is an LMDB."""
+    return (Path(folder) / LMDB_FILE).is_file()
 
 
 def _find_label_file(folder: Path, labels: str | Path | None) -> Path:

@@ -121,7 +121,7 @@ def normalise_height(
     h, w = image.shape
     if not h or not w:
         raise ImageError(f"an image of {w}×{h} pixels has nothing to read")
-    width = max(1, round(w * height / h))
+    width = scaled_width(w, h, height)
     if max_width is not None:
         width = min(width, max_width)
     if width * height > MAX_PIXELS:
@@ -132,6 +132,15 @@ def normalise_height(
     if (h, w) == (height, width):
         return image
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def scaled_width(width: int, height: int, new_height: int) -> int:
+    """How wide :func:`normalise_height` makes an image: max(1, round(w · H / h)).
+
+    >>> scaled_width(200, 50, 32)
+    128
+    """
+    return max(1, round(width * new_height / height))
 
 
 def to_tensor(image: UInt8[np.ndarray, "H W"]) -> Float32[Tensor, "1 H W"]:

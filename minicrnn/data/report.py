@@ -15,6 +15,8 @@ UNKNOWN_CHARACTER = "unknown character"
 LABEL_TOO_LONG = "label too long for its image"
 PATH_OUTSIDE = "path outside the folder"
 LISTED_TWICE = "listed twice"
+MISSING_KEY = "missing key"
+NOT_UTF8 = "label that is not UTF-8"
 NO_TEXT_IN_NAME = "file name without a text"
 
 NAMES_PER_KIND = 3

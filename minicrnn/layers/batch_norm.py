@@ -246,7 +246,8 @@ class BatchNorm2d(nn.Module):
                 mean, var = of_channels(x)
                 if self.training and self.track_running_stats:
                     self._track(mean, var, x.numel() // max(1, self.num_features))
-        return mean, var, from_batch
+        # The backward pass needs the mean, and the running average may have moved until then.
+        return mean if from_batch else mean.clone(), var, from_batch
 
     def _check(self, x: Tensor, from_batch: bool) -> None:
         if x.dim() != 4:

@@ -54,8 +54,12 @@ def conv2d_forward(
         raise RuntimeError(f"Conv2d has parameters of {weight.dtype}, got input of {x.dtype}: convert one of them")
     images = x.permute(0, 2, 3, 1)
     matrix = _weight_matrix(weight, options.groups)  # [groups, J, K]
-    if y is None:
-        y = x.new_empty(len(x), *options.output_size(*x.shape[2:]), len(weight))
+    if y is None:  # what is returned is no view, so that the next layer may change it in place
+        size = (len(x), len(weight), *options.output_size(*x.shape[2:]))
+        result = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        y = result.permute(0, 2, 3, 1)
+    else:
+        result = y.permute(0, 3, 1, 2)
     memory, blocks = _blocks(y, matrix)
     for block in blocks:
         y_rows = _rows(y[block], options.groups)  # a view: what is written to it is in y
@@ -63,7 +67,7 @@ def conv2d_forward(
             y_rows.copy_(bias.view(options.groups, 1, -1))
         X = window_matrix_forward(images[block], options, memory)  # [groups, M, K]
         y_rows.baddbmm_(X, matrix.mT, beta=0 if bias is None else 1)
-    return y.permute(0, 3, 1, 2), Conv2dSaved(x, weight, options)
+    return result, Conv2dSaved(x, weight, options)
 
 
 def conv2d_backward(

@@ -16,13 +16,13 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from minicrnn.autograd import once_differentiable
 from minicrnn.layers.conv_engines import Engine, engine_for
+from minicrnn.layers.memory_layout import array, channels_last, own
 from minicrnn.layers.scratch import empty, scratch
 from minicrnn.layers.sizes import Pair
 from minicrnn.layers.window_matrix import ConvOptions
@@ -67,7 +67,7 @@ def conv_block_forward(
     """y = pool(relu(scale ⊙ conv(x, W) + shift)), channels last in memory."""
     if x.dtype != weight.dtype:
         raise RuntimeError(f"Conv2d has parameters of {weight.dtype}, got input of {x.dtype}: convert one of them")
-    images = _channels_last(x)
+    images = channels_last(x)
     work = _work(images, weight, options)
     prepared = work.engine.prepared(weight)
     H_out, W_out, C_out = work.maps.shape[1:]
@@ -78,10 +78,10 @@ def conv_block_forward(
         z = y[block] if after.window == (1, 1) else work.maps[: len(y[block])]
         work.engine.forward(images[block], prepared, z, work.memory)
         if after != ALONE or scale is not None or shift is not None:
-            affine = (_array(scale, x.dtype), _array(shift, x.dtype))
+            affine = (array(scale, x.dtype), array(shift, x.dtype))
             results = (y[block].numpy(), route[block].numpy())
             _run(scale_relu_pool.forward, x.dtype, z.numpy(), *affine, after.relu, *after.window, *results)
-    return y.permute(0, 3, 1, 2), ConvBlockSaved(x, weight, route, options, after)
+    return own(y.permute(0, 3, 1, 2)), ConvBlockSaved(x, weight, route, options, after)
 
 
 def conv_block_backward(
@@ -96,7 +96,7 @@ def conv_block_backward(
     dshift = Σ dz.
     """
     x, weight, route, options, after = saved
-    images, dy_images = _channels_last(x), _channels_last(dy)
+    images, dy_images = channels_last(x), channels_last(dy)
     work = _work(images, weight, options)
     prepared = work.engine.prepare(weight.detach())
     need_x, need_weight, need_shift = needs
@@ -107,7 +107,7 @@ def conv_block_backward(
         dz = dy_images[block]
         if after.routes:
             dz = work.maps[: len(dz)]
-            ways = (dy_images[block].numpy(), route[block].numpy(), _array(None, x.dtype), *after.window)
+            ways = (dy_images[block].numpy(), route[block].numpy(), array(None, x.dtype), *after.window)
             _run(scale_relu_pool.backward, x.dtype, *ways, dz.numpy(), dshift.numpy())
         elif need_shift:
             dshift += dz.sum((0, 1, 2))
@@ -119,11 +119,6 @@ def conv_block_backward(
         None if dprepared is None else work.engine.finish(dprepared),
         dshift.to(dy.dtype) if need_shift else None,
     )
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """[N, C, H, W] -> [N, H, W, C], contiguous."""
-    return x.detach().permute(0, 2, 3, 1).contiguous()
 
 
 class _Work(NamedTuple):
@@ -143,11 +138,6 @@ def _work(images: Tensor, weight: Tensor, options: ConvOptions) -> _Work:
     memory = scratch(numbers + engine.scratch, images.dtype)
     blocks = [slice(n, n + engine.images) for n in range(0, N, engine.images)]
     return _Work(engine, blocks, memory[:numbers].view(size), memory[numbers:])
-
-
-def _array(values: Tensor | None, dtype: torch.dtype) -> np.ndarray:
-    """What the kernels take; an array of no numbers for None."""
-    return (torch.empty(0, dtype=dtype) if values is None else values.detach().contiguous()).numpy()
 
 
 def _run(kernel: Callable[..., None], dtype: torch.dtype, *arguments: Any) -> None:

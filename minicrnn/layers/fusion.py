@@ -63,7 +63,7 @@ def groups(features: nn.Module, x: Tensor) -> Iterator[Group]:
 def _letter(layer: nn.Module) -> str:
     """Which part a layer can play in a group; "." for none."""
     kind: Any = type(layer)
-    if is_watched(layer):
+    if is_watched(layer) or "forward" in vars(layer):
         return "."
     if kind is BatchNorm2d:
         constant = not layer.training and layer.running_mean is not None and not torch.is_grad_enabled()
@@ -87,15 +87,31 @@ def _run(layers: dict[str, Any], x: Tensor) -> Tensor:
 
     window: Pair = pair(layers["p"].kernel_size) if "p" in layers else (1, 1)
     after, conv = After("r" in layers, window), layers.get("c")
-    if conv is not None:
-        conv.check_input(x)
-    height, width = x.shape[2:] if conv is None else conv.options().output_size(*x.shape[2:])
-    if height < window[0] or width < window[1]:  # one by one, so that the pool says what is wrong
+    if not _fit(layers, x, window):  # one by one, so that the layer that is wrong says so
         return nn.Sequential(*layers.values())(x)
     if conv is None:
         return norm_relu_pool(x, layers.get("n") or layers.get("k"), after)
     scale, shift = _constants(layers["k"], conv.bias) if "k" in layers else (None, conv.bias)
     return conv_block(x, conv.weight, shift, conv.options(), after, scale)
+
+
+def _fit(layers: dict[str, Any], x: Tensor, window: Pair) -> bool:
+    """Whether the layers take x, and each what the one before makes of it."""
+    conv, norm = layers.get("c"), layers.get("k")
+    if x.dim() != 4:
+        return False
+    height, width = x.shape[2:]
+    if conv is not None:
+        conv.check_input(x)
+        height, width = conv.options().output_size(height, width)
+        if norm is not None and not _constants_fit(norm, conv):
+            return False
+    return height >= window[0] and width >= window[1]
+
+
+def _constants_fit(norm: Any, conv: Any) -> bool:
+    same_type = norm.running_mean.dtype == conv.weight.dtype
+    return norm.num_features == conv.out_channels and same_type and norm.eps >= 0
 
 
 def _constants(norm: Any, bias: Tensor | None) -> tuple[Tensor, Tensor]:

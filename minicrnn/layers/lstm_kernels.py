@@ -57,14 +57,14 @@ def lstm_kernel_forward(
     bias = torch.stack(biases) if biases else x.new_zeros(D, G)
     rows = M if save else 0
     h_previous, c_previous = _empty(x, D, rows, P), _empty(x, D, rows, H)
-    y, h_n, c_n = _empty(x, M, D, P), torch.empty(D, N, P, dtype=x.dtype), torch.empty(D, N, H, dtype=x.dtype)
+    y, h_n, c_n = _empty(x, M, D * P), torch.empty(D, N, P, dtype=x.dtype), torch.empty(D, N, H, dtype=x.dtype)
     threads = kernel_threads()
     run_kernel(
         lstm.forward, threads, dtype,
         threads, np.array(batch_sizes, np.int64), _array(bias), *_recurrent(weights, H), _array(h0), _array(c0),
-        gates.numpy(), (h_previous.numpy(), c_previous.numpy()), y.numpy(), h_n.numpy(), c_n.numpy(),
+        gates.numpy(), (h_previous.numpy(), c_previous.numpy()), y.view(M, D, P).numpy(), h_n.numpy(), c_n.numpy(),
     )  # fmt: skip
-    return y.view(M, D * P), h_n, c_n, LSTMKernelSaved(x, gates, h_previous, c_previous, weights)
+    return y, h_n, c_n, LSTMKernelSaved(x, gates, h_previous, c_previous, weights)
 
 
 def lstm_kernel_backward(

@@ -13,8 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from minicrnn.layers.max_pool import MaxPool2dSaved
-from minicrnn.layers.memory_layout import channels_last, laid_out
-from minicrnn.layers.norm_relu_pool import array
+from minicrnn.layers.memory_layout import array, channels_last, laid_out
 from minicrnn.layers.pool_windows import PoolWindows, memory_format_of
 from minicrnn.layers.scratch import empty
 from minicrnn.threads import kernel_threads, run_kernel

@@ -4,6 +4,7 @@ A layer returns a tensor that is no view of another: torch lets nobody change a 
 returned, as a ``ReLU(inplace=True)`` would that comes next.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -16,6 +17,11 @@ def channels_last(x: Shaped[Tensor, "N C H W"]) -> Shaped[Tensor, "N H W C"]:
     return x.detach().permute(0, 2, 3, 1).contiguous()
 
 
+def array(values: Tensor | None, dtype: torch.dtype) -> np.ndarray:
+    """Numbers as the kernels take them; an array of none for None."""
+    return (torch.empty(0, dtype=dtype) if values is None else values.detach().to(dtype).contiguous()).numpy()
+
+
 def laid_out(images: Shaped[Tensor, "N H W C"], memory_format: torch.memory_format) -> Shaped[Tensor, "N C H W"]:
     """Contiguous images in the memory format that a layer returns; the same memory if that is channels last."""
     x = images.permute(0, 3, 1, 2)
@@ -25,7 +31,7 @@ def laid_out(images: Shaped[Tensor, "N H W C"], memory_format: torch.memory_form
 def own(view: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
     """The same numbers in the same memory, as a tensor that is no view."""
     storage, offset = view.untyped_storage(), view.storage_offset()
-    return torch.empty(0, dtype=view.dtype).set_(storage, offset, view.shape, view.stride())
+    return torch.empty(0, dtype=view.dtype, device=view.device).set_(storage, offset, view.shape, view.stride())
 
 
 def empty_in_layout_of(x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:

@@ -23,18 +23,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from minicrnn.autograd import once_differentiable
-from minicrnn.layers.memory_layout import channels_last, laid_out
+from minicrnn.layers.memory_layout import array, channels_last, laid_out
 from minicrnn.layers.pool_windows import memory_format_of
 from minicrnn.layers.scratch import empty
 from minicrnn.layers.sizes import Pair
 from minicrnn.threads import kernel_threads, run_kernel
 from minicrnn_kernels import batch_norm as norm_kernels
 from minicrnn_kernels import scale_relu_pool as pool_kernels
-
-
-def array(values: Tensor | None, dtype: torch.dtype) -> np.ndarray:
-    """What the kernels take; an array of no numbers for None."""
-    return (torch.empty(0, dtype=dtype) if values is None else values.detach().to(dtype).contiguous()).numpy()
 
 
 def _run(kernel: Callable[..., Any], dtype: torch.dtype, *arguments: Any) -> Any:
@@ -146,7 +141,7 @@ def norm_relu_pool_backward(
         dβ = S₀ = Σ dz,   dγ = ρ S₁,   S₁ = Σ dz (x − μ)
         dx = a dz + b x + k,   a = γ ρ,   b = −a ρ² S₁/m,   k = −a S₀/m − b μ
 
-    and b = k = 0 where μ and σ² are constants.
+    and dx = a dz where μ and σ² are constants.
     """
     x, weight, mean, rstd, route, from_batch, window = saved
     images, dy_images = channels_last(x), channels_last(dy)
@@ -158,13 +153,16 @@ def norm_relu_pool_backward(
     dx = None
     if need_dx:
         a = rstd if weight is None else weight.detach() * rstd
-        b, k = torch.zeros_like(a), torch.zeros_like(a)
+        dx = empty(tuple(images.shape), x.dtype)
         if from_batch:
             m = max(1, x.numel() // max(1, len(mean)))
             b = -a * rstd.square() * S[1] / m
             k = -a * S[0] / m - b * mean
-        dx = empty(tuple(images.shape), x.dtype)
-        _run(norm_kernels.backward, x.dtype, *ways, *(array(t, x.dtype) for t in (a, b, k)), *window, dx.numpy())
+            _run(norm_kernels.backward, x.dtype, *ways, *(array(t, x.dtype) for t in (a, b, k)), *window, dx.numpy())
+        elif route.numel() > 0:
+            _run(pool_kernels.backward, x.dtype, *ways[:2], array(a, x.dtype), *window, dx.numpy(), np.empty(0))
+        else:
+            torch.mul(dy_images, a.to(x.dtype), out=dx)
         dx = laid_out(dx, memory_format_of(x))
     return dx, (S[1] * rstd).to(x.dtype), S[0].to(x.dtype)
 

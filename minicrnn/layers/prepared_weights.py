@@ -26,7 +26,7 @@ class PreparedWeights:
     """Prepared weights, for the layers that run without gradients inside :meth:`in_use`."""
 
     def __init__(self) -> None:
-        self._kept: Any = WeakTensorKeyDictionary()  # weight -> (its state, prepared)
+        self._kept: Any = WeakTensorKeyDictionary()  # weight -> way -> (its state, prepared)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -39,11 +39,11 @@ class PreparedWeights:
 
     def get(self, weight: Tensor, way: Hashable, prepare: Callable[[Tensor], Tensor]) -> Tensor:
         """``prepare(weight)``, or what it was the last time; ``way`` names the function and its options."""
-        state = (weight._version, weight.data_ptr(), way)
-        before, prepared = self._kept.get(weight, (None, None))
+        state, ways = (weight._version, weight.data_ptr()), self._kept.setdefault(weight, {})
+        before, prepared = ways.get(way, (None, None))
         if before != state:
-            prepared = prepare(weight)
-            self._kept[weight] = (state, prepared)
+            prepared = prepare(weight.detach())  # which may be this memory itself: it must not hold the parameter
+            ways[way] = (state, prepared)
         return prepared
 
 

@@ -32,9 +32,10 @@ def scratch(numbers: int, dtype: torch.dtype) -> Tensor:
     >>> scratch(10, torch.float32).shape
     torch.Size([10])
     """
-    piece = getattr(_pieces, str(dtype), None)
+    name = _NUMPY[dtype].__name__
+    piece = getattr(_pieces, name, None)
     if piece is None or len(piece) < numbers:
         piece = np.empty(numbers, _NUMPY[dtype])
-        setattr(_pieces, str(dtype), piece)
+        setattr(_pieces, name, piece)
     # An array is kept, not a tensor: one that was made in inference mode could not be written to outside of it.
     return torch.from_numpy(piece[:numbers])

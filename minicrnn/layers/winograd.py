@@ -13,6 +13,9 @@ A caller that goes through a batch a few images at a time keeps V and M in the c
 many. Both lie in memory that the caller brings along, which must be used again: fresh memory costs more than what is
 written to it.
 
+An infinite or NaN pixel spoils every tile that reads it, not only the outputs whose windows hold it. The size of the
+tiles depends on the size of the batch, so the last digits of an image's features depend on its company.
+
 Source: Lavin and Gray, *Fast algorithms for convolutional neural networks* (2015), arXiv 1509.09308, section 4.
 """
 

@@ -57,9 +57,12 @@ class Display:
         validation = "no validation"
         if not math.isnan(row.val_loss):
             validation = f"val loss {row.val_loss:6.3f}   words {row.val_word_accuracy:6.1%}   CER {row.val_cer:6.1%}"
+            if math.isfinite(row.val_protocol_accuracy) and row.val_protocol_accuracy != row.val_word_accuracy:
+                validation += f"   protocol {row.val_protocol_accuracy:6.1%}"
         skipped = f"   {row.skipped_steps} steps skipped" if row.skipped_steps else ""
+        epoch = f"epoch {row.epoch:4d}   " if row.epoch else ""  # a stream has none
         self.say(
-            f"epoch {row.epoch:4d}   step {row.step:6d}   loss {row.train_loss:6.3f}   {validation}   "
+            f"{epoch}step {row.step:6d}   loss {row.train_loss:6.3f}   {validation}   "
             f"{row.images_per_second:5.0f} img/s{skipped}"
         )
 

@@ -27,6 +27,7 @@ class MetricsRow:
         images_per_second: trained on since the run began, without validation.
         skipped_steps: since the run began, because loss or gradients were not finite.
         seconds: of training since the run began, over all sittings and without validation.
+        val_protocol_accuracy: words right after lower-casing and keeping only a–z and 0–9; NaN where there are none.
     """
 
     epoch: int
@@ -39,6 +40,7 @@ class MetricsRow:
     images_per_second: float
     skipped_steps: int
     seconds: float
+    val_protocol_accuracy: float = math.nan
 
 
 class RunLog:

@@ -7,21 +7,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from minicrnn.checkpoint import save_model
 from minicrnn.crnn import CRNN
 from minicrnn.ctc import ctc_loss_from_logits
-from minicrnn.data import Batch, Item, WidthBatchSampler, collate
+from minicrnn.data import Batch, WidthBatchSampler, WordStream
 from minicrnn.evaluation import Evaluation, score
 from minicrnn.layers.autocast import has_bfloat16
 from minicrnn.reader import Reader, Reading, choose_device
 from minicrnn.text import Alphabet
 from minicrnn.training.display import Display
+from minicrnn.training.feed import EpochFeed, Feed, StreamFeed, WordSet, word_loader
 from minicrnn.training.log import MetricsRow, RunLog
 from minicrnn.training.optimiser import build_optimiser, rate_factor
 from minicrnn.training.options import TrainOptions
@@ -35,24 +35,13 @@ class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to try."""
 
 
-@runtime_checkable
-class WordSet(Protocol):
-    """A data set of items with widths, whose augmentation depends on the epoch."""
-
-    @property
-    def widths(self) -> list[int]: ...
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> Item: ...
-    def set_epoch(self, epoch: int) -> None: ...
-
-
 class Trainer:
     """Trains a model on one data set and validates it on another.
 
     Args:
         model, alphabet: what to train, and the characters of its classes.
-        train_set, val_set: items to learn from and to validate on; without the latter nothing is validated.
+        train_set: what to learn from; a stream needs ``steps`` and ``validate_every_steps``.
+        val_set: what to validate on; without one nothing is validated.
         options: see :class:`TrainOptions`.
         folder: where models, state and records go; it exists.
         display: what a person sees.
@@ -63,7 +52,7 @@ class Trainer:
         self,
         model: CRNN,
         alphabet: Alphabet,
-        train_set: WordSet,
+        train_set: WordSet | WordStream,
         val_set: WordSet | None,
         options: TrainOptions,
         folder: Path,
@@ -77,12 +66,14 @@ class Trainer:
             display.say("amp: this CPU has no instructions for bfloat16, and float32, which it has, is used instead")
         self.model = model.to(self.device)
         self.alphabet = alphabet
-        self.train_set, self.val_set = train_set, val_set
+        self.val_set = val_set
         self.optimiser = build_optimiser(self.model, options)
-        self.sampler = WidthBatchSampler(train_set.widths, options.batch_size, seed=options.seed)
-        self.loader = self._loader(train_set, self.sampler)
-        per_epoch = self.sampler.batches_per_epoch
-        self.total_steps = options.steps or per_epoch * (options.epochs or 0)
+        self.feed: Feed
+        if isinstance(train_set, WordStream):
+            self.feed = StreamFeed(train_set, alphabet, options)
+        else:
+            self.feed = EpochFeed(train_set, options, self.device)
+        self.total_steps = options.steps or (self.feed.batches_per_epoch or 0) * (options.epochs or 0)
         self.progress = Progress()
         self._saved_at = time.monotonic()
 
@@ -115,6 +106,7 @@ class Trainer:
             raise
         finally:
             log.close()
+            self.feed.close()
         return self._finished
 
     @property
@@ -122,7 +114,7 @@ class Trainer:
         return self.progress.step >= self.total_steps
 
     def _epochs(self, stop: threading.Event, log: RunLog) -> None:
-        """Train epochs and validate between them, until all steps are done or an interrupt comes."""
+        """Train epochs and validate between, until all steps are done or an interrupt comes."""
         while True:
             if self._validation_due(log):
                 self._validate(log)
@@ -135,23 +127,27 @@ class Trainer:
 
     def _validation_due(self, log: RunLog) -> bool:
         """Decided from what is saved, so that a run resumed after a crash in a validation repeats it."""
-        progress = self.progress
-        between = progress.epoch > 0 and progress.batch == 0 and progress.epoch % self.options.validate_every == 0
-        return (between or self._finished) and log.last_step < progress.step
+        return (self._between_validations or self._finished) and log.last_step < self.progress.step
+
+    @property
+    def _between_validations(self) -> bool:
+        """Whether what lies between two validations ends here: so many epochs, or so many steps."""
+        progress, options = self.progress, self.options
+        if options.validate_every_steps is not None:
+            return progress.step > 0 and progress.step % options.validate_every_steps == 0
+        return progress.epoch > 0 and progress.batch == 0 and progress.epoch % options.validate_every == 0
 
     def _epoch(self, stop: threading.Event) -> None:
-        """Train from the progress's batch to the epoch's end, or to an interrupt."""
+        """Train from the progress's batch to the epoch's end, to a validation, or to an interrupt."""
         progress = self.progress
-        self.train_set.set_epoch(progress.epoch)
-        self.sampler.set_epoch(progress.epoch, progress.batch)
         self.model.train()
         began = time.perf_counter()
-        for batch in self.loader:
+        for batch in self.feed.batches(progress.epoch, progress.batch):
             loss = self._step(batch.to(self.device))
             now = time.perf_counter()
             progress.seconds, began = progress.seconds + now - began, now
             self.display.step(loss)
-            if self._finished or stop.is_set():
+            if self._finished or self._between_validations or stop.is_set():
                 break
             if time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS:
                 self._save()
@@ -189,7 +185,7 @@ class Trainer:
         progress.step += 1
         progress.batch += 1
         progress.images += len(batch)
-        if progress.batch == self.sampler.batches_per_epoch:
+        if progress.batch == self.feed.batches_per_epoch:
             progress.epoch, progress.batch = progress.epoch + 1, 0
 
     def _backward(self, batch: Batch) -> tuple[float, float]:
@@ -226,6 +222,7 @@ class Trainer:
             images_per_second=progress.images / max(progress.seconds, 1e-9),
             skipped_steps=progress.skipped,
             seconds=progress.seconds,
+            val_protocol_accuracy=scores.protocol_accuracy if scores else math.nan,
         )
         notes = self._notes()
         if scores:
@@ -248,7 +245,7 @@ class Trainer:
         truths: list[str] = []
         readings: list[Reading] = []
         loss_sum, began = 0.0, time.perf_counter()
-        for batch in self._loader(words, sampler):
+        for batch in word_loader(words, sampler, self.options.workers, self.device):
             batch = batch.to(self.device)
             logits, lengths = self._logits(batch)
             if not torch.isfinite(logits).all():
@@ -260,18 +257,6 @@ class Trainer:
             truths += batch.texts
         self.model.train()
         return loss_sum / len(words), score(names, truths, readings, time.perf_counter() - began)
-
-    def _loader(self, words: WordSet, sampler: WidthBatchSampler) -> DataLoader[Batch]:
-        workers = self.options.workers
-        return DataLoader(
-            words,  # type: ignore[arg-type]
-            batch_sampler=sampler,
-            collate_fn=collate,
-            num_workers=workers,
-            worker_init_fn=_ignore_interrupts if workers else None,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # its own: a loader draws a seed, and a resumed run makes one more
-        )
 
     def _notes(self) -> dict[str, Any]:
         return {"step": self.progress.step, "epoch": self.progress.epoch, "options": self.identity["options"]}
@@ -303,8 +288,3 @@ def _interruptible(say: Callable[[str], None]) -> Iterator[threading.Event]:
         yield stop
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches worker processes too; the main process ends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -33,7 +33,8 @@ class TrainOptions:
         clip: the largest norm of all gradients together; larger ones are scaled down to it. 0 turns it off.
         augment: how strongly to vary the images, 1 as meant, 0 not at all.
         val_share: the share of the images held out for validation, where no folder is given for it.
-        validate_every: epochs between two validations.
+        validate_every: epochs between two validations; or
+        validate_every_steps: steps between two validations.
         seed: of weights, split, order and augmentation.
         workers: processes that prepare batches; 0 prepares them in the training process.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
@@ -60,6 +61,7 @@ class TrainOptions:
     augment: float = 1.0
     val_share: float = 0.1
     validate_every: int = 1
+    validate_every_steps: int | None = None
     seed: int = 0
     workers: int = 0
     device: str = "auto"
@@ -69,7 +71,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give either epochs or steps")
-        for name in ("epochs", "steps", "batch_size", "validate_every"):
+        for name in ("epochs", "steps", "batch_size", "validate_every", "validate_every_steps"):
             self._require(name, lambda value: value is None or value >= 1, "at least 1")
         for name in ("weight_decay", "clip", "augment", "workers", "seed"):
             self._require(name, lambda value: 0 <= value < math.inf, "at least 0")

@@ -11,6 +11,7 @@ import numpy as np
 from minicrnn.checkpoint import CheckpointError, write_atomically
 from minicrnn.crnn import CRNN
 from minicrnn.data import Augment, DataError, Report, Sample, WordImages, prepare, read_samples
+from minicrnn.data.folder import is_lmdb
 from minicrnn.text import Alphabet, label_row
 from minicrnn.training.display import Display
 from minicrnn.training.options import TrainOptions
@@ -22,32 +23,46 @@ class Parts(NamedTuple):
     train: list[Sample]
     val: list[Sample]
     one_folder: bool
+    alphabet: Alphabet
 
     def digest(self) -> str:
         """A fingerprint of names and texts: a resumed run must see the same samples in the same order."""
         rows = [[(sample.name, sample.text) for sample in part] for part in (self.train, self.val)]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
-    def alphabet(self) -> Alphabet:
-        """The characters of all labels in the folder that is trained on."""
-        samples = self.train + self.val if self.one_folder else self.train
-        return Alphabet.from_texts(sample.text for sample in samples)
+    def prepare(
+        self, model: CRNN, options: TrainOptions, folder: Path, display: Display
+    ) -> tuple[WordImages, WordImages | None]:
+        """Check all samples; see :func:`prepare_parts`."""
+        return prepare_parts(self, model, options, folder, display)
 
 
 def read_parts(
-    data: str | Path, labels: str | None, pattern: str | None, val: str | None, options: TrainOptions
+    data: str | Path,
+    labels: str | None,
+    pattern: str | None,
+    val: str | None,
+    options: TrainOptions,
+    alphabet: Alphabet | None = None,
 ) -> Parts:
     """List the samples of a run; see :func:`minicrnn.train` for the arguments.
 
     Raises:
         DataError: a folder or its labels cannot be read.
+        AlphabetError: the labels of the folder that is trained on hold no character.
     """
     samples = read_samples(data, labels, pattern)
+    characters = alphabet or Alphabet.from_texts(sample.text for sample in samples)
     if val is None:
-        return Parts(*split(samples, options.val_share, options.seed), one_folder=True)
+        return Parts(*split(samples, options.val_share, options.seed), one_folder=True, alphabet=characters)
     # A bare name, "filename" too, holds for every folder; a path to a label file for its own folder alone.
     for_both = labels if labels is None or Path(labels).name == labels else None
-    return Parts(samples, read_samples(val, for_both, pattern), one_folder=False)
+    return Parts(samples, read_part(val, for_both, pattern), one_folder=False, alphabet=characters)
+
+
+def read_part(folder: str, labels: str | None, pattern: str | None) -> list[Sample]:
+    """The samples of one of several folders. What is said of labels is said of those that have label files."""
+    return read_samples(folder) if is_lmdb(folder) else read_samples(folder, labels, pattern)
 
 
 def split(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
@@ -59,7 +74,7 @@ def split(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Samp
 
 
 def prepare_parts(
-    parts: Parts, alphabet: Alphabet, model: CRNN, options: TrainOptions, folder: Path, display: Display
+    parts: Parts, model: CRNN, options: TrainOptions, folder: Path, display: Display
 ) -> tuple[WordImages, WordImages | None]:
     """Check all samples; write into ``folder`` which they are, and which are left out and why.
 
@@ -69,10 +84,10 @@ def prepare_parts(
         DataError: more of a folder than ``max_bad_share``, or all that is to be trained on, cannot be used.
         CheckpointError: a list cannot be written.
     """
-    train_set, train_report = _prepare("train", parts.train, alphabet, model, options, folder, display)
+    train_set, train_report = prepare_folder("train", parts.train, parts.alphabet, model, options, folder, display)
     val_set, val_report = None, Report(0)
     if parts.val:
-        val_set, val_report = _prepare("val", parts.val, alphabet, model, options, folder, display)
+        val_set, val_report = prepare_folder("val", parts.val, parts.alphabet, model, options, folder, display)
     reports = {"train": train_report, "val": val_report}
     if parts.one_folder:
         total, problems = train_report.total + val_report.total, train_report.problems + val_report.problems
@@ -87,7 +102,7 @@ def prepare_parts(
     return train_set, val_set
 
 
-def _prepare(
+def prepare_folder(
     part: str,
     samples: Sequence[Sample],
     alphabet: Alphabet,
@@ -96,10 +111,13 @@ def _prepare(
     folder: Path,
     display: Display,
 ) -> tuple[WordImages | None, Report]:
-    """One part's usable samples, None if there are none, and its report."""
+    """One part's usable samples, None if there are none, and its report; lists of both are written into ``folder``.
+
+    All parts but "val" are augmented.
+    """
     rows = "".join(label_row(sample.name, sample.text) + "\n" for sample in samples)
     write_atomically(folder / f"{part}.tsv", rows.encode())
-    augment = Augment(options.augment) if part == "train" and options.augment else None
+    augment = Augment(options.augment) if part != "val" and options.augment else None
     words: WordImages | None
     with display.checking(part, len(samples)) as progress:
         try:

@@ -40,6 +40,13 @@ def test_no_share_of_a_blank_is_negative(labels):
     assert (minus_gamma <= 0).all()
 
 
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64])
+def test_per_label_has_a_column_for_each_label_of_the_longest_target(kind):
+    targets = torch.tensor([[1, 2, 0, 0], [1, 0, 0, 0]], dtype=kind)  # padded beyond it
+    lengths = torch.tensor([5, 5]), torch.tensor([2, 1])
+    assert posteriors(normal(5, 2, 3).log_softmax(2), targets, *lengths, per_label=True).shape == (5, 2, 2)
+
+
 @given(problems(feasible=True))
 def test_a_common_factor_in_a_frame_changes_nothing(problem):
     torch.testing.assert_close(

@@ -9,7 +9,7 @@ from minicrnn.training.log import MetricsRow, RunLog, read_rows
 
 
 def row(step, loss=1.0):
-    return MetricsRow(step // 3, step, 1e-3, loss, math.inf, 0.5, 0.25, 99.5, 0, 1.5)
+    return MetricsRow(step // 3, step, 1e-3, loss, math.inf, 0.5, 0.25, 99.5, 0, 1.5, 0.75)
 
 
 def log_of(folder, *rows, from_step=0):

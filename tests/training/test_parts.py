@@ -16,14 +16,12 @@ MODEL = CRNN.from_preset("tiny", 7, out_channels=16, hidden_size=4)
 
 def parts_of(words, out, *, bad, held_out, one_folder=True, max_bad_share=0.1):
     """Prepare the words with some images missing and some held out; both are indices."""
-    samples = read_parts(words, None, None, None, TrainOptions(steps=1, val_share=0.0)).train
+    samples, *_, alphabet = read_parts(words, None, None, None, TrainOptions(steps=1, val_share=0.0))
     for i in bad:
         samples[i] = Sample(Path("missing.png"), samples[i].text, samples[i].name)
     val = [samples[i] for i in held_out]
-    parts = Parts([one for one in samples if one not in val], val, one_folder)
-    return prepare_parts(
-        parts, parts.alphabet(), MODEL, TrainOptions(steps=1, max_bad_share=max_bad_share), out, Display(None)
-    )
+    parts = Parts([one for one in samples if one not in val], val, one_folder, alphabet)
+    return prepare_parts(parts, MODEL, TrainOptions(steps=1, max_bad_share=max_bad_share), out, Display(None))
 
 
 def test_split_is_a_partition():

@@ -1,0 +1,47 @@
+"""``minicrnn lm``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minicrnn.cli.common import app
+from minicrnn.ctc import NGramModel
+from minicrnn.ctc.lexicon_words import read_word_file
+from minicrnn.data import DataError
+
+
+class Unit(StrEnum):
+    """What an n-gram is made of."""
+
+    character = "character"
+    word = "word"
+
+
+@app.command("lm")
+def lm_command(
+    texts: Annotated[Path, typer.Argument(help="UTF-8 file of one text a line; a tab and a count may follow.")],
+    out: Annotated[Path, typer.Argument(help="The ARPA file to write.")],
+    order: Annotated[int, typer.Option(min=1, help="n: the symbols of a history, and the one that follows.")] = 5,
+    unit: Annotated[Unit, typer.Option(help="character, or word for lines of several words.")] = Unit.character,
+) -> None:
+    """Train an n-gram model of characters or words from a list of texts, for --lm.
+
+    Interpolated, modified Kneser–Ney smoothing.
+    """
+    try:
+        rows = read_word_file(texts)
+        weights: dict[str, int] = {}
+        for text, count in rows:
+            if text.strip():
+                weights[text] = weights.get(text, 0) + count
+        model = NGramModel.train(weights, order, unit=unit.value)
+    except OSError as error:
+        raise DataError(f"{texts}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{texts}: {error}") from error
+    model.write_arpa(out)
+    empty = sum(not text.strip() for text, _ in rows)
+    left_out = f", {empty:,} empty lines left out" if empty else ""
+    print(f"{out}: {model!r} of {len(weights):,} texts{left_out}; perplexity on them {model.perplexity(weights):.2f}")

@@ -1,0 +1,233 @@
+"""Log-probabilities in, texts out: which labels, at which frames, how probable, and what else it could be.
+
+The temperature τ changes confidences and nothing else. They are taken from
+
+    y_τ = softmax(ln y / τ)                τ > 1 makes a model less sure, τ < 1 surer
+
+and texts, spans and log-probabilities from y itself.
+
+Source: Guo, Pleiss, Sun and Weinberger, *On calibration of modern neural networks*, ICML 2017, section 4.2.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minicrnn.ctc import Lexicon, LexiconReading, beam_search, ctc_loss, forced_align, greedy_decode, score
+from minicrnn.reading import Alternative
+from minicrnn.text import Alphabet
+from minicrnn.transcription.options import Decoding, automaton_of
+
+
+class Transcript(NamedTuple):
+    """What was read in one sample.
+
+    ``confidences`` are the characters', ``alternatives`` as those of :class:`minicrnn.Reading`.
+    """
+
+    text: str
+    confidence: float
+    raw_confidence: float
+    spans: list[tuple[int, int]]
+    confidences: list[float]
+    alternatives: tuple[Alternative, ...]
+
+
+class _Found(NamedTuple):
+    """The best text's labels and spans, its raw confidence, and the alternatives."""
+
+    labels: list[int]
+    spans: list[tuple[int, int]]
+    raw_confidence: float
+    alternatives: tuple[Alternative, ...]
+
+
+@torch.no_grad()
+def transcribe(
+    log_probs: Tensor,
+    lengths: Tensor,
+    alphabet: Alphabet,
+    decoding: Decoding,
+    lexicons: Sequence[Lexicon | None],
+    temperature: float = 1.0,
+) -> list[Transcript]:
+    """Read log-probabilities [T, N, K] of N samples by the decoder that the options ask for.
+
+    Args:
+        lexicons: for each sample, as ``decoding.lexicons`` gives them; None reads without one.
+        temperature: τ, for confidences.
+
+    Raises:
+        OptionError: as :class:`Decoding`; an option does not fit the alphabet.
+        ValueError: NaN or +∞ in log_probs.
+    """
+    tempered = log_probs if temperature == 1 else (log_probs / temperature).log_softmax(2)
+    found: list[_Found | None] = [None] * len(lexicons)
+    for lexicon, chosen in _by_lexicon(lexicons):
+        whole = len(chosen) == len(lexicons)
+        part, cool, frames = (
+            (log_probs, tempered, lengths) if whole else (log_probs[:, chosen], tempered[:, chosen], lengths[chosen])
+        )
+        if lexicon is not None:
+            results = _with_lexicon(part, cool, frames, alphabet, decoding, lexicon)
+        elif decoding.beam_width:
+            results = _by_beam(part, cool, frames, alphabet, decoding)
+        else:
+            results = _greedy(part, cool, frames, alphabet)
+        for n, one in zip(chosen, results, strict=True):
+            found[n] = one
+    complete = [one for one in found if one is not None]
+    peaks = _peaks(tempered, complete)
+    return [
+        Transcript(
+            alphabet.decode(one.labels),
+            one.alternatives[0].confidence if one.alternatives else 0.0,
+            one.raw_confidence,
+            one.spans,
+            confidences,
+            one.alternatives,
+        )
+        for one, confidences in zip(complete, peaks, strict=True)
+    ]
+
+
+def _by_lexicon(lexicons: Sequence[Lexicon | None]) -> list[tuple[Lexicon | None, list[int]]]:
+    """The samples that share a lexicon."""
+    groups: dict[int, tuple[Lexicon | None, list[int]]] = {}
+    for n, lexicon in enumerate(lexicons):
+        groups.setdefault(id(lexicon), (lexicon, []))[1].append(n)
+    return list(groups.values())
+
+
+def _greedy(log_probs: Tensor, tempered: Tensor, lengths: Tensor, alphabet: Alphabet) -> list[_Found]:
+    found = greedy_decode(log_probs, lengths)
+    targets = torch.tensor([label for one in found for label in one.labels], dtype=torch.int64)
+    sizes = torch.tensor([len(one.labels) for one in found], dtype=torch.int64)
+    exact = (-ctc_loss(log_probs, targets, lengths, sizes, reduction="none")).tolist()
+    cool = exact
+    if tempered is not log_probs:
+        cool = (-ctc_loss(tempered, targets, lengths, sizes, reduction="none")).tolist()
+    return [
+        _Found(
+            one.labels,
+            one.spans,
+            math.exp(log_prob),
+            (Alternative(alphabet.decode(one.labels), log_prob, log_prob, math.exp(calibrated)),),
+        )
+        for one, log_prob, calibrated in zip(found, exact, cool, strict=True)
+    ]
+
+
+def _by_beam(
+    log_probs: Tensor, tempered: Tensor, lengths: Tensor, alphabet: Alphabet, decoding: Decoding
+) -> list[_Found]:
+    found = beam_search(
+        log_probs,
+        lengths,
+        decoding.beam_width,
+        decoding.beam_width if decoding.fuses else decoding.top_n,
+        language_model=automaton_of(decoding.language_model, alphabet),
+        weight=decoding.weight,
+        word_bonus=decoding.word_bonus,
+        hotwords=decoding.hotword_labels(alphabet),
+        hotword_bonus=decoding.hotword_bonus,
+    )
+    exact = [[one.log_prob for one in some] for some in found]
+    cool = exact
+    if tempered is not log_probs:
+        cool = score(tempered, [[one.labels for one in some] for some in found], lengths)
+    results = []
+    for some, raw, calibrated in zip(found, exact, cool, strict=True):
+        shares, raw_shares = _shares(calibrated), _shares(raw)
+        if decoding.fuses:
+            added = [one.score - one.log_prob if math.isfinite(one.log_prob) else 0.0 for one in some]
+            shares, raw_shares = _shares(calibrated, added), _shares(raw, added)
+        alternatives = tuple(
+            Alternative(alphabet.decode(one.labels), one.log_prob, one.score, share)
+            for one, share in zip(some[: decoding.top_n], shares, strict=False)
+        )
+        results.append(_Found(some[0].labels, some[0].spans, raw_shares[0], alternatives))
+    return results
+
+
+def _shares(log_probs: Sequence[float], added: Sequence[float] | None = None) -> list[float]:
+    """Probabilities of texts by the network. With what a language model adds, each text's share of all in the beam:
+
+    p_i w_i / Σ_j p_j w_j,   ln w_i what was added
+    """
+    if added is None:
+        return np.exp(log_probs).tolist()
+    scores = np.add(log_probs, added)
+    with np.errstate(invalid="ignore"):  # −∞ − −∞, where no text has a probability
+        return np.nan_to_num(np.exp(scores - np.logaddexp.reduce(scores))).tolist()
+
+
+def _with_lexicon(
+    log_probs: Tensor, tempered: Tensor, lengths: Tensor, alphabet: Alphabet, decoding: Decoding, lexicon: Lexicon
+) -> list[_Found]:
+    def read(scores: Tensor) -> list[LexiconReading]:
+        return lexicon.decode(
+            scores, lengths, method=decoding.method, delta=decoding.delta, top_n=min(decoding.top_n, len(lexicon))
+        )
+
+    found = read(log_probs)
+    shares = [[word.share for word in one.words] for one in found]
+    if tempered is not log_probs:
+        shares = _tempered_shares(tempered, lengths, alphabet, found, read(tempered))
+    labels = [alphabet.encode(one.text) for one in found]
+    spans = _aligned(log_probs, lengths, labels)
+    return [
+        _Found(
+            some,
+            places,
+            one.words[0].share if one.words else 0.0,
+            tuple(
+                Alternative(word.text, word.log_prob, word.log_prob, share)
+                for word, share in zip(one.words, own, strict=True)
+            ),
+        )
+        for one, own, some, places in zip(found, shares, labels, spans, strict=True)
+    ]
+
+
+def _tempered_shares(
+    tempered: Tensor, lengths: Tensor, alphabet: Alphabet, found: list[LexiconReading], again: list[LexiconReading]
+) -> list[list[float]]:
+    """p_τ(word) / Σ p_τ of the words found, where the sum is that of a second search."""
+    words = [[alphabet.encode(word.text) for word in one.words] for one in found]
+    if not any(words):
+        return [[] for _ in found]
+    shares = []
+    for own, other in zip(score(tempered, words, lengths), again, strict=True):
+        total = other.words[0].log_prob - math.log(other.words[0].share) if other.words else math.inf
+        shares.append([min(1.0, math.exp(log_prob - total)) for log_prob in own])
+    return shares
+
+
+def _aligned(log_probs: Tensor, lengths: Tensor, labels: list[list[int]]) -> list[list[tuple[int, int]]]:
+    """The frames of each label on the best path that spells them."""
+    sizes = torch.tensor([len(one) for one in labels], dtype=torch.int64)
+    targets = torch.tensor([label for one in labels for label in one], dtype=torch.int64)
+    alignment = forced_align(log_probs, targets, lengths, sizes, allow_infeasible=True)
+    return [[(label.start, label.end) for label in alignment[n]] for n in range(len(labels))]
+
+
+def _peaks(log_probs: Tensor, found: list[_Found]) -> list[list[float]]:
+    """The largest probability of each label within its span, in one look at the scores."""
+    where = [
+        (t, n, label)
+        for n, one in enumerate(found)
+        for label, (start, end) in zip(one.labels, one.spans, strict=True)
+        for t in range(start, end)
+    ]
+    if not where:
+        return [[] for _ in found]
+    t, n, k = torch.tensor(where, device=log_probs.device).unbind(1)
+    values = log_probs[t, n, k].exp().cpu().numpy()
+    begins = np.cumsum([0, *(end - start for one in found for start, end in one.spans)])[:-1]
+    largest = iter(np.maximum.reduceat(values, begins).tolist())
+    return [[next(largest) for _ in one.spans] for one in found]

@@ -1,0 +1,81 @@
+"""Lexicons and language models from files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from minicrnn.ctc import Lexicon, NGramModel
+from minicrnn.ctc.lexicon_words import Case
+from minicrnn.data.report import DataError
+from minicrnn.text import Alphabet, printable
+
+
+def read_lexicon(path: str | Path, alphabet: Alphabet, case: Case = "keep") -> Lexicon:
+    """A UTF-8 file of one word a line, each with a tab and a count behind it if there are counts.
+
+    Raises:
+        DataError: the file cannot be read, is not UTF-8, or has no word that the alphabet spells.
+    """
+    try:
+        return Lexicon.from_file(path, alphabet, case=case)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def read_language_model(path: str | Path) -> NGramModel:
+    """An ARPA file.
+
+    Raises:
+        DataError: the file cannot be read, or is not an ARPA file; the message names the line.
+    """
+    try:
+        return NGramModel.read_arpa(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a UTF-8 text file ({error}); an ARPA file is one") from error
+    except ValueError as error:
+        raise DataError(str(error)) from error
+
+
+def read_lexicons(path: str | Path, alphabet: Alphabet, case: Case = "keep") -> dict[str, Lexicon]:
+    """A lexicon for each image, from a UTF-8 file of lines: image, tab, word, tab, word, …
+
+    Raises:
+        DataError: the file cannot be read, or is not UTF-8; naming the line: an image without words, or there twice;
+            an image none of whose words the alphabet spells.
+    """
+    try:
+        lines = Path(path).read_bytes().decode("utf-8-sig").split("\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a UTF-8 text file ({error}); convert it first") from error
+    lexicons: dict[str, Lexicon] = {}
+    for number, line in enumerate(lines, start=1):
+        image, *words = line.removesuffix("\r").split("\t")
+        where = f"{path}, line {number}: "
+        if not image and not words:
+            continue
+        if not words:
+            raise DataError(f"{where}{printable(image)!r} has no words; expected image, tab, word, tab, word, …")
+        if image in lexicons:
+            raise DataError(f"{where}{printable(image)!r} is there already")
+        try:
+            lexicons[image] = Lexicon(words, alphabet, case=case)
+        except ValueError as error:
+            raise DataError(f"{where}{error}") from error
+    if not lexicons:
+        raise DataError(f"{path}: no lexicons; expected lines of image, tab, word, tab, word, …")
+    return lexicons
+
+
+def words_left_out(lexicons: Mapping[str, Lexicon]) -> str:
+    """What the alphabet could not spell, in a few words; empty if there is nothing."""
+    incomplete = {name: one.report for name, one in lexicons.items() if not one.report.complete}
+    if not incomplete:
+        return ""
+    count = sum(len(report.empty) + len(report.outside) for report in incomplete.values())
+    name, report = next(iter(incomplete.items()))
+    return f"{count:,} words of {len(incomplete):,} lexicons are left out, first of {printable(name)}: {report}"

@@ -1,0 +1,202 @@
+"""The options of the command line that choose a decoder; calibration and language models."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from minicrnn.checkpoint import load_model, save_model
+from minicrnn.cli.read import _plain
+from minicrnn.crnn import CRNN
+from minicrnn.ctc import NGramModel, score
+from minicrnn.reader import Reader
+from minicrnn.text import Alphabet
+from tests.commands import run
+from tests.samples import WORDS, word_folder
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return word_folder(tmp_path_factory.mktemp("words"))
+
+
+@pytest.fixture
+def model(tmp_path):
+    """An untrained model with opinions."""
+    torch.manual_seed(0)
+    alphabet = Alphabet("abcdef")
+    network = CRNN.from_preset("tiny", alphabet.num_classes, out_channels=16, hidden_size=8)
+    with torch.no_grad():
+        network.recurrent.classes.weight *= 30
+    save_model(tmp_path / "m.safetensors", network, alphabet)
+    return tmp_path / "m.safetensors"
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "words.txt").write_text("".join(f"{word}\n" for word in WORDS))
+    rows = (f"{i}.png\t{word}\tfeed\n" for i, word in enumerate(WORDS))
+    (tmp_path / "each.tsv").write_text("".join(rows))
+    NGramModel.train(WORDS, 3).write_arpa(tmp_path / "m.arpa")
+    return tmp_path
+
+
+def records(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_json_has_it_all(model, words, capsys):
+    assert run("read", model, words / "0.png", words / "1.png", "--beam", 12, "--top", 3, "--format", "json") == 0
+    reader = Reader.load(model)
+    for i, record in enumerate(records(capsys)):
+        reading = reader.read(words / f"{i}.png", beam=12, top_n=3)
+        assert record["text"] == reading.text
+        assert record["confidence"] == pytest.approx(reading.confidence)
+        assert [c["text"] for c in record["characters"]] == list(reading.text)
+        assert [tuple(c["box"]) for c in record["characters"]] == [pytest.approx(c.box) for c in reading.characters]
+        assert all(0 < c["confidence"] <= 1 for c in record["characters"])
+        ((_, log_probs, lengths),) = reader.frames([words / f"{i}.png"])
+        texts = [other["text"] for other in record["alternatives"]]
+        exact = score(log_probs, texts, lengths, alphabet=reader.alphabet)[0]
+        assert [other["log_prob"] for other in record["alternatives"]] == pytest.approx(exact, abs=1e-4)
+        assert len(set(texts)) == 3
+
+
+def test_other_formats_give_a_line_for_each_text(model, words, capsys):
+    assert run("read", model, words / "0.png", "--top", 3, "--format", "tsv") == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == len({text for _, text, _ in rows}) == 3
+    assert run("read", model, words / "0.png", "--top", 2) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_impossible_texts_are_json_too():
+    assert json.dumps(_plain({"a": [-math.inf, (1.5, "x")], "b": math.nan})) == '{"a": [null, [1.5, "x"]], "b": null}'
+
+
+def test_words_of_a_lexicon_are_read(model, words, files, capsys):
+    images = [words / f"{i}.png" for i in range(4)]
+    for option in ("trie", "bk-tree"):
+        assert run("read", model, *images, "--format", "json", "--lexicon", files / "words.txt",
+                   "--lexicon-method", option, "--delta", 9) == 0  # fmt: skip
+        assert all(record["text"] in WORDS for record in records(capsys))
+    assert run("read", model, *images, "--format", "json", "--lexicons", files / "each.tsv") == 0
+    found = records(capsys)
+    assert all(record["text"] in (WORDS[i], "feed") for i, record in enumerate(found))
+    (files / "other.tsv").write_text("9.png\tcab\n")
+    assert run("read", model, *images, "--lexicons", files / "other.tsv") == 1
+    assert "--lexicons has no words for" in capsys.readouterr().err
+
+
+def test_words_that_the_model_cannot_read_are_told(model, words, files, capsys):
+    (files / "words.txt").write_text("cab\nzebra\nDAD\n")
+    assert run("read", model, words / "0.png", "--lexicon", files / "words.txt") == 0
+    assert "2 words of 1 lexicons are left out" in capsys.readouterr().err
+    assert run("read", model, words / "0.png", "--lexicon", files / "words.txt", "--lexicon-case", "lower") == 0
+    assert "1 words of 1 lexicons are left out" in capsys.readouterr().err
+
+
+def test_eval_compares_ways_to_read(model, words, files, capsys):
+    assert run("eval", model, words, "--beam", 5, "--lm", files / "m.arpa", "--lm-weight", 2, "--top", 2) == 0
+    output = capsys.readouterr().out
+    for name in ("greedy", "beam 5 ", "beam 5 + n-gram", "ms a word", "truth in the best 2", "10 bins of equal width"):
+        assert name in output
+    assert run("eval", model, words, "--lexicon", files / "words.txt") == 0
+    assert "lexicon of 12" in capsys.readouterr().out
+    assert run("eval", model, words, "--lexicons", files / "each.tsv", "--predictions", files / "p.tsv") == 0
+    assert "lexicon of each" in capsys.readouterr().out
+    rows = [line.split("\t") for line in (files / "p.tsv").read_text().splitlines()[1:]]
+    assert all(text in (truth, "feed") for _, truth, text, _ in rows)
+    assert run("eval", model, words) == 0
+    assert "ms a word" not in capsys.readouterr().out
+
+
+def test_hotwords(model, words, capsys):
+    image = words / "0.png"
+    assert run("read", model, image, "--hotword", "fade", "--hotword", "cab", "--hotword-bonus", 30,
+               "--format", "json") == 0  # fmt: skip
+    assert "fade" in (text := records(capsys)[0]["text"]) or "cab" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--beam", 0], "--beam"),
+        (["--top", 0], "--top"),
+        (["--beam", 2, "--top", 3], "--beam 2 gives no more than 2 texts, and --top asks for 3"),
+        (["--lexicon", "w", "--lexicons", "w"], "--lexicon and --lexicons exclude each other"),
+        (["--lexicon", "w", "--beam", 3, "--lm", "m"], "--lexicon and --beam and --lm exclude each other"),
+        (["--lm-weight", -1], "--lm-weight"),
+        (["--hotword", "xyz"], "--hotword: character 'x'"),
+        (["--hotword", ""], "--hotword is empty"),
+        (["--lexicon-method", "guess"], "--lexicon-method"),
+        (["--delta", 255], "--delta"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+)
+@pytest.mark.parametrize("command", ["read", "eval"])
+def test_a_bad_option_exits_with_2(model, words, command, options, message, capsys):
+    assert run(command, model, words / "0.png" if command == "read" else words, *options) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--lexicon", "--lexicons", "--lm"])
+def test_a_bad_file_exits_with_1(model, words, tmp_path, option, capsys):
+    (tmp_path / "bad").write_bytes(b"\xff\xff")
+    for path, message in ((tmp_path / "none", "cannot be read"), (tmp_path / "bad", "UTF-8")):
+        assert run("read", model, words / "0.png", option, path) == 1
+        said = capsys.readouterr().err
+        assert message in said
+        assert "Traceback" not in said
+
+
+def test_pictures(model, words, tmp_path, capsys):
+    assert run("read", model, words / "0.png", "--plot", tmp_path / "x.png") == 0
+    for name in ("x.png", "x-lattice.png", "x-beam.png"):
+        assert len(np.unique(np.asarray(Image.open(tmp_path / name).convert("L")))) > 20
+        assert name in capsys.readouterr().err or name != "x.png"
+    assert run("read", model, words / "0.png", words / "1.png", "--plot", tmp_path / "x.png") == 2
+    assert run("eval", model, words, "--plot", tmp_path / "r.png") == 0
+    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_calibrate(model, words, tmp_path, monkeypatch, capsys):
+    labels = Reader.load(model).read([words / f"{i}.png" for i in range(12)])
+    rows = (f"{words}/{i}.png\t{one.text if i % 2 else 'dad'}\n" for i, one in enumerate(labels))
+    (tmp_path / "l.tsv").write_text("".join(rows))
+    before = load_model(model)
+    assert run("calibrate", model, words, "--labels", tmp_path / "l.tsv") == 0
+    assert "fitted on 12 images, 6 of them read wrong" in capsys.readouterr().out
+    after = load_model(model)
+    assert after.notes["calibration"]["temperature"] == Reader.load(model).temperature != 1
+    assert all(torch.equal(a, b) for a, b in zip(before.model.parameters(), after.model.parameters(), strict=True))
+    assert run("eval", model, words, "--labels", tmp_path / "l.tsv") == 0
+    assert "before calibration)" in capsys.readouterr().out
+    assert run("info", model) == 0
+    assert '"temperature"' in capsys.readouterr().out
+
+
+def test_training_ends_with_a_calibration(words, tmp_path, capsys):
+    assert run("train", words, "--out", tmp_path / "run", "--preset", "tiny", "--out-channels", 16, "--hidden-size", 8,
+               "--batch-size", 4, "--epochs", 1, "--val", words) == 0  # fmt: skip
+    notes = load_model(tmp_path / "run" / "best.safetensors").notes
+    assert notes["calibration"]["images"] == len(WORDS)
+    assert "best.safetensors: confidences stay as they are" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_language_model_from_a_list(tmp_path, capsys):
+    (tmp_path / "w.txt").write_text("cab\t3\nface\n\ncab\nbead\n")
+    assert run("lm", tmp_path / "w.txt", tmp_path / "m.arpa", "--order", 2) == 0
+    assert "of 3 texts, 1 empty lines left out; perplexity on them" in capsys.readouterr().out
+    expected = NGramModel.train({"cab": 4, "face": 1, "bead": 1}, 2)
+    assert NGramModel.read_arpa(tmp_path / "m.arpa").log_prob("bad") == pytest.approx(expected.log_prob("bad"))
+    (tmp_path / "lines.txt").write_text("a cab\nthe cab\n")
+    assert run("lm", tmp_path / "lines.txt", tmp_path / "w.arpa", "--unit", "word") == 0
+    assert NGramModel.read_arpa(tmp_path / "w.arpa").unit == "word"
+    assert run("lm", tmp_path / "none", tmp_path / "x.arpa") == 1
+    (tmp_path / "empty.txt").write_text("\n\n")
+    assert run("lm", tmp_path / "empty.txt", tmp_path / "x.arpa") == 1
+    assert "no texts" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""Places of characters: frames of the network in pixels of the image that was given."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicrnn.places import Sizes, boxes, centers
+from minicrnn.shapes import ReceptiveField, Window, receptive_field
+
+STACK = receptive_field([Window(3, padding=1), Window(2, stride=2), Window(3, padding=1), Window(2, stride=2)])
+
+
+def test_a_frame_is_centred_on_the_pixels_it_sees():
+    """Frame t of two 2×2 pools sees pixels 4t .. 4t + 3 and two to three more on each side: its centre is 4t + 2."""
+    sizes = Sizes(width=100, height=32, scaled_width=100)
+    assert centers([(t, t + 1) for t in range(3)], STACK, sizes) == [2.0, 6.0, 10.0]
+    assert centers([(0, 3)], STACK, sizes) == [6.0]
+    # The image was twice as large, and its width rounded from 201 to 100.
+    assert centers([(1, 2)], STACK, Sizes(201, 64, 100)) == [pytest.approx(6.0 * 2.01)]
+
+
+def test_places_stay_in_the_image():
+    field = ReceptiveField(size=8, jump=4, start=-10)
+    assert centers([(0, 1), (9, 10)], field, Sizes(width=20, height=32, scaled_width=20)) == [0.0, 20.0]
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=8, unique=True).map(sorted))
+def test_boxes_lie_side_by_side(middles):
+    found = boxes(middles, Sizes(100, 40, 64))
+    for (left, top, right, bottom), middle in zip(found, middles, strict=True):
+        assert 0 <= left <= middle <= right <= 100
+        assert (top, bottom) == (0, 40)
+    for i, (one, other) in enumerate(pairwise(found)):
+        assert one[2] == other[0] == pytest.approx((middles[i] + middles[i + 1]) / 2)
+    first, last = found[0], found[-1]
+    assert first[0] == pytest.approx(max(0, middles[0] - (first[2] - middles[0])))
+    assert last[2] == pytest.approx(min(100, middles[-1] + (middles[-1] - last[0])))
+
+
+def test_a_character_alone_has_the_whole_width():
+    assert boxes([30.0], Sizes(100, 40, 64)) == [(0.0, 0.0, 100.0, 40.0)]
+    assert boxes([], Sizes(100, 40, 64)) == []
+
+
+def test_a_receptive_field_is_what_a_pixel_moves():
+    """The centre by hand: the frame that sees a single bright pixel best is the one centred nearest to it."""
+    image = np.zeros(100)
+    image[50] = 1.0
+    pooled = image.reshape(25, 4).max(1)  # what two pools of 2 make of it
+    frame = int(pooled.argmax())
+    assert abs(centers([(frame, frame + 1)], STACK, Sizes(100, 32, 100))[0] - 50.5) <= 2
