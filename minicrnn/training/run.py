@@ -122,7 +122,7 @@ def train(
     if resume:
         trainer.resume()
     result = RunResult.of(folder, trainer.run())
-    if result.finished and trainer.val_set is not None:
+    if result.finished and result.rows and trainer.val_set is not None:
         calibrate_best(result.best, trainer.val_set, trainer.device, trainer.display.say)
     return result
 
