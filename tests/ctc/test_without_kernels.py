@@ -166,6 +166,7 @@ def decode():
 expected = decode()
 child = os.fork()
 if child == 0:
+    torch.set_num_threads(1)  # as a DataLoader's workers do: OpenMP's threads are the parent's
     os._exit(0 if decode() == expected else 3)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
@@ -174,7 +175,8 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 @pytest.mark.skipif(sys.platform != "linux", reason="fork is usual on Linux alone")
 def test_in_a_forked_process():
     """Whose parent has run kernels: its OpenMP threads are gone, and a kernel would end it."""
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", IN_A_FORK], capture_output=True, text=True)
+    command = [sys.executable, "-W", "ignore", "-c", IN_A_FORK]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
 
 
