@@ -202,5 +202,5 @@ for T in (2, 3):
 #
 # - Graves, Fernández, Gomez and Schmidhuber, *Connectionist temporal classification* (ICML 2006), sections 2 and 3.
 # - `minicrnn/naive/ctc.py`: `collapse`, `ctc_loss_by_enumeration`. `minicrnn/shapes.py`: `frames_needed`.
-# - A word of 5 letters in 19 frames and 8 classes has 8¹⁹ paths to look through, about 10¹⁷. The next chapter does it
-#   in 19 · 11 steps.
+# - "hello" in 16 frames of 5 classes has 5¹⁶ paths to look through, about 10¹¹. The next chapter does it in 16 · 11
+#   steps.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 9 · CTC: alpha and beta
 #
-# **A word of 5 letters in 19 frames can be said in 1,144,066 ways. How does one add them all up in 209 steps?**
+# **A word of 5 letters in 16 frames can be said in 184,756 ways. How does one add them all up in 176 steps?**
 #
 # By noticing that they share their beginnings. Below, two waves run over the word "hello": α adds up all ways to *come*
 # to a place, β all ways to *go on* from it. Where they meet, their product is all ways *through* it. Watch:
