@@ -17,7 +17,7 @@ from typing import Any
 from minicrnn.ctc import Lexicon
 from minicrnn.data import DataError, Sample, read_samples
 from minicrnn.data.folder import LABEL_FILES, LMDB_FILE, is_lmdb
-from minicrnn.data.lexicon_files import lexicon_files, read_lexicons
+from minicrnn.data.lexicon_files import lexicon_files, read_words
 from minicrnn.evaluation import EACH, Evaluation, compare
 from minicrnn.reader import Reader
 from minicrnn.scores import scene_text_form
@@ -226,7 +226,7 @@ def _lexicons(folder: Path, samples: Sequence[Sample]) -> dict[str, dict[str, tu
     """
     names = [sample.name for sample in samples]
     if not is_lmdb(folder):
-        return {_usual(tag): read_lexicons(path, names) for tag, path in lexicon_files(folder).items()}
+        return {_usual(tag): read_words(path, names) for tag, path in lexicon_files(folder).items()}
     from minicrnn.data.lmdb_reading import LmdbImages  # needs the extra lmdb
 
     store = LmdbImages(folder)

@@ -5,8 +5,6 @@ called with), ``alphabet``, and ``notes`` (how the model was trained and how wel
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from minicrnn.crnn import CRNN
+from minicrnn.files import replace_file
 from minicrnn.text import Alphabet
 
 FORMAT = "minicrnn-1"
@@ -107,7 +106,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(data)
         else:
-            _replace(path.resolve(), data)
+            replace_file(path, data)
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot write {len(data):,} bytes: {error.strerror or error}. What was there before is "
@@ -133,26 +132,3 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path}: not a safetensors file, or a damaged one ({error}). Pickled models (.pt, .pth) are not "
             f"read: unpickling runs code"
         ) from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            temporary.chmod(0o666 & ~_UMASK)  # a temporary file is private; the result should not be
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def _read_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-_UMASK = _read_umask()  # once: it can only be read by setting it, which other threads would notice

@@ -146,7 +146,7 @@ def test_a_set_within_a_set_belongs_to_it(tmp_path):
     ("lexicon", "message"),
     [
         ("0.png\tcab\n", r"set words: .*lexicon50\.tsv: 11 images have no line in it: 1\.png"),
-        ("0.png\n", r"lexicon50\.tsv:1 has no words"),
+        ("0.png\n", r"lexicon50\.tsv, line 1: '0\.png' has no words"),
         ("".join(f"{i}.png\tzzz\n" for i in range(12)), r"set words: lexicon 50: .*cannot spell any word of 0\.png"),
     ],
 )

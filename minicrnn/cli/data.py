@@ -8,7 +8,7 @@ from rich.progress import Progress
 
 from minicrnn.cli.common import Labels, MaxBadShare, Pattern, app, console
 from minicrnn.data import read_samples
-from minicrnn.data.lexicon_files import read_lexicons
+from minicrnn.data.lexicon_files import read_words
 from minicrnn.data.lmdb_reading import LmdbImages
 from minicrnn.data.lmdb_writing import LEXICON_FILE, write_folder, write_lmdb
 from minicrnn.errors import OptionError
@@ -43,7 +43,7 @@ def to_lmdb_command(
     samples = read_samples(folder, labels, pattern)
     usual = folder / LEXICON_FILE
     words = lexicon or (usual if usual.is_file() else None)
-    lexicons = None if words is None else read_lexicons(words, [sample.name for sample in samples])
+    lexicons = None if words is None else read_words(words, [sample.name for sample in samples])
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("writing", total=len(samples))
         report = write_lmdb(

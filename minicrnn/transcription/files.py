@@ -5,6 +5,7 @@ from pathlib import Path
 
 from minicrnn.ctc import Lexicon, NGramModel
 from minicrnn.ctc.lexicon_words import Case
+from minicrnn.data.lexicon_files import read_entries
 from minicrnn.data.report import DataError
 from minicrnn.text import Alphabet, printable
 
@@ -46,26 +47,12 @@ def read_lexicons(path: str | Path, alphabet: Alphabet, case: Case = "keep") -> 
         DataError: the file cannot be read, or is not UTF-8; naming the line: an image without words, or there twice;
             an image none of whose words the alphabet spells.
     """
-    try:
-        lines = Path(path).read_bytes().decode("utf-8-sig").split("\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text file ({error}); convert it first") from error
     lexicons: dict[str, Lexicon] = {}
-    for number, line in enumerate(lines, start=1):
-        image, *words = line.removesuffix("\r").split("\t")
-        where = f"{path}, line {number}: "
-        if not image and not words:
-            continue
-        if not words:
-            raise DataError(f"{where}{printable(image)!r} has no words; expected image, tab, word, tab, word, …")
-        if image in lexicons:
-            raise DataError(f"{where}{printable(image)!r} is there already")
+    for image, entry in read_entries(path).items():
         try:
-            lexicons[image] = Lexicon(words, alphabet, case=case)
+            lexicons[image] = Lexicon(entry.words, alphabet, case=case)
         except ValueError as error:
-            raise DataError(f"{where}{error}") from error
+            raise DataError(f"{path}, line {entry.line}: {error}") from error
     if not lexicons:
         raise DataError(f"{path}: no lexicons; expected lines of image, tab, word, tab, word, …")
     return lexicons
