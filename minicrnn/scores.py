@@ -105,7 +105,7 @@ class Evaluation:
 
     @property
     def calibration_error(self) -> float:
-        """ECE, 0 to 1: how far confidences are from shares of right readings, see :mod:`minicrnn.calibration`."""
+        """ECE, 0 to 1: how far confidences are from shares of right readings, see :mod:`minicrnn.reliability`."""
         return calibration_error(self.reliability())
 
     @property

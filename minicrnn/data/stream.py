@@ -27,6 +27,7 @@ from minicrnn.text import Alphabet
 
 BLOCK_BATCHES = 16  # 16 × 64 images: about 3 % of the padded width is padding, and a worker needs 2 seconds for them
 MIX_BLOCK = 1000  # samples over which a mixture keeps its ratios exactly
+MOST_STREAMS = 32  # the largest share, 1/32 or more, can then give way to the rounding of all others in each block
 
 
 @runtime_checkable
@@ -64,7 +65,7 @@ class Mixture:
         seed: of the order.
 
     Raises:
-        ValueError: no stream, another number of ratios, or a ratio that is not positive.
+        ValueError: no stream, more than 32, another number of ratios, or a ratio that is not positive.
 
     >>> class Counter:
     ...     def __init__(self, name):
@@ -79,6 +80,10 @@ class Mixture:
     def __init__(self, streams: Sequence[WordStream], ratios: Sequence[float], seed: int = 0) -> None:
         if not streams or len(streams) != len(ratios):
             raise ValueError(f"a mixture needs a ratio for each of its streams: {len(streams)} and {len(ratios)}")
+        if len(streams) > MOST_STREAMS:
+            raise ValueError(
+                f"a mixture has at most {MOST_STREAMS} streams, not {len(streams)}: join some of them first"
+            )
         if not all(0 < ratio < math.inf for ratio in ratios):
             raise ValueError(f"the ratios of a mixture must be positive, not {list(ratios)}")
         self.streams, self.seed = list(streams), seed
@@ -193,7 +198,7 @@ def _turns(shares: tuple[float, ...], seed: int, block: int) -> tuple[np.ndarray
 
 
 def _given(shares: tuple[float, ...], total: int) -> np.ndarray:
-    """How many of the first ``total`` samples each stream gives. No count falls as the total grows."""
+    """How many of the first ``total`` samples each stream gives. From one block to the next, no count falls."""
     counts = np.array([math.floor(share * total) for share in shares], np.int64)
     largest = int(np.argmax(shares))
     counts[largest] += total - counts.sum()

@@ -62,7 +62,7 @@ def open_renderer(alphabet: Alphabet, seed: int, height: int, options: Mapping[s
 def summary(renderer: "Renderer") -> str:
     """What a renderer draws with, for a person; files that are left out are counted, and the first ones named."""
     fonts, words = renderer.fonts, renderer.texts.words
-    listed = "numbers and codes" if words is None else f"{len(words.words):,} words of {words.source}"
+    listed = f"{len(words.words):,} words of {words.source}" if words.words else "numbers and codes"
     lines = [f"{len(fonts.faces):,} faces, {listed}"]
     if fonts.left_out:
         lines.append(f"  {len(fonts.left_out):,} × font left out")

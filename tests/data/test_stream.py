@@ -119,6 +119,7 @@ def test_a_small_share_comes_too_and_the_order_is_random():
         (2, [1.0], "2 and 1"),
         (2, [1.0, 0.0], "must be positive"),
         (1, [float("inf")], "must be positive"),
+        (33, [1.0] * 33, "at most 32 streams, not 33"),
     ],
 )
 def test_bad_mixtures_are_refused(streams, ratios, message):
