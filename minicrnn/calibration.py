@@ -24,7 +24,7 @@ from torch import Tensor
 
 from minicrnn.checkpoint import load_model, save_model
 from minicrnn.ctc import ctc_loss, greedy_decode
-from minicrnn.drift import measure_drift
+from minicrnn.drift import LEAST_CHARACTERS, measure_drift
 from minicrnn.reader import Reader
 from minicrnn.reliability import calibration_error, reliability
 
@@ -57,6 +57,8 @@ class Calibration:
     drift_characters: int = 0
 
     def __str__(self) -> str:
+        if self.drift_characters < LEAST_CHARACTERS:
+            return f"{self._of_confidences}; places stay as they are: too few characters were read right"
         moved = f"places are moved by {0.0 - self.drift:+.1f} pixels, the drift found by cutting images"
         return f"{self._of_confidences}; {moved}"
 

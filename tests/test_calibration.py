@@ -117,6 +117,7 @@ def test_without_mistakes_nothing_is_fitted(reader, mistakes):
     assert (found.temperature, reader.temperature, found.mistakes) == (1.0, 1.0, mistakes)
     assert found.error_before == found.error_after
     assert f"{mistakes} were read wrong" in str(found)
+    assert (found.drift_characters < 20) == ("places stay as they are" in str(found))
 
 
 def test_a_few_thousand_images_are_enough(reader, monkeypatch):
