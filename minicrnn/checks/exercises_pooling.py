@@ -14,16 +14,7 @@ Indices = NDArray[np.int64]
 
 def winners(x: Array, kernel: Pair, stride: Pair) -> Indices:
     """Row · W + column of the first of the largest pixels of each window. x: [H, W] -> [Ho, Wo]."""
-    (H, W), (kh, kw), (sh, sw) = x.shape, kernel, stride
-    argmax = np.zeros(((H - kh) // sh + 1, (W - kw) // sw + 1), np.int64)
-    for o, q in np.ndindex(argmax.shape):
-        best = (o * sh, q * sw)
-        for i in range(kh):
-            for j in range(kw):
-                if x[o * sh + i, q * sw + j] > x[best]:
-                    best = (o * sh + i, q * sw + j)
-        argmax[o, q] = best[0] * W + best[1]
-    return argmax
+    return max_pool2d_forward(x[None, None], kernel, stride)[1][0, 0]
 
 
 def _last_of_equals(x: Array, kernel: Pair, stride: Pair) -> Indices:
