@@ -66,6 +66,12 @@ def train_command(
     warmup: Annotated[
         float | None, typer.Option(help=f"Share of the steps over which the rate rises. Default: {DEFAULT.warmup}.")
     ] = None,
+    cooldown: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Share of the steps over which a constant rate falls, at the end. Default: {DEFAULT.cooldown}."
+        ),
+    ] = None,
     clip: Annotated[
         float | None, typer.Option(help=f"Largest norm of the gradients; 0 for no limit. Default: {DEFAULT.clip}.")
     ] = None,

@@ -23,7 +23,7 @@ from minicrnn.text import Alphabet
 from minicrnn.training.display import Display
 from minicrnn.training.feed import EpochFeed, Feed, StreamFeed, WordSet, word_loader
 from minicrnn.training.log import MetricsRow, RunLog
-from minicrnn.training.optimiser import build_optimiser, rate_factor
+from minicrnn.training.optimiser import build_optimiser, check_rates, rate_factor
 from minicrnn.training.options import TrainOptions
 from minicrnn.training.state import Progress, load_state, save_state
 
@@ -73,17 +73,24 @@ class Trainer:
             self.feed = StreamFeed(train_set, alphabet, options)
         else:
             self.feed = EpochFeed(train_set, options, self.device)
-        self.total_steps = options.steps or (self.feed.batches_per_epoch or 0) * (options.epochs or 0)
+        self.total_steps = self._steps(options)
         self.progress = Progress()
         self._saved_at = time.monotonic()
 
-    def resume(self) -> None:
+    def resume(self, began_with: TrainOptions) -> None:
         """Go on from the folder's ``state.safetensors``.
 
+        Args:
+            began_with: the options that the state was saved with.
+
         Raises:
-            CheckpointError: there is none, or it does not fit.
+            CheckpointError: there is none, it does not fit, or the steps done would now have other learning rates.
         """
         self.progress = load_state(self.folder / "state.safetensors", self.model, self.optimiser, self.device)
+        check_rates(self.progress.step, (self._steps(began_with), began_with), (self.total_steps, self.options))
+
+    def _steps(self, options: TrainOptions) -> int:
+        return options.steps or (self.feed.batches_per_epoch or 0) * (options.epochs or 0)
 
     def run(self) -> bool:
         """Train to the end. Returns False when an interrupt (Ctrl-C) ended it early.

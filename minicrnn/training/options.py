@@ -11,6 +11,7 @@ OPTIMISERS = ("adamw", "adadelta")
 SCHEDULES = ("cosine", "constant")
 DEFAULT_EPOCHS = 100
 MAY_CHANGE = ("workers", "device", "max_bad_share")  # in a run that goes on: they change nothing that is learnt
+OF_THE_RATE = ("epochs", "steps", "schedule", "warmup", "cooldown")  # they may change what is not yet done
 DEFAULT_RATES = {"adamw": 3e-3, "adadelta": 1.0}
 
 
@@ -28,8 +29,9 @@ class TrainOptions:
         optimiser: ``"adamw"``, or ``"adadelta"`` with ρ = 0.9, the paper's choice.
         rate: learning rate at its highest; None takes 3e-3 for AdamW and 1 for Adadelta.
         weight_decay: AdamW's.
-        schedule: ``"cosine"`` falls to zero at the end, ``"constant"`` stays.
+        schedule: ``"cosine"`` falls to zero at the end, ``"constant"`` stays until the cooldown.
         warmup: the share of all steps, 0 to 1, over which the rate rises from zero.
+        cooldown: the share of all steps, 0 to 1, at the end of a constant schedule, over which the rate falls to zero.
         clip: the largest norm of all gradients together; larger ones are scaled down to it. 0 turns it off.
         augment: how strongly to vary the images, 1 as meant, 0 not at all.
         val_share: the share of the images held out for validation, where no folder is given for it.
@@ -57,6 +59,7 @@ class TrainOptions:
     weight_decay: float = 1e-2
     schedule: str = "cosine"
     warmup: float = 0.05
+    cooldown: float = 0.0
     clip: float = 5.0
     augment: float = 1.0
     val_share: float = 0.1
@@ -75,13 +78,17 @@ class TrainOptions:
             self._require(name, lambda value: value is None or value >= 1, "at least 1")
         for name in ("weight_decay", "clip", "augment", "workers", "seed"):
             self._require(name, lambda value: 0 <= value < math.inf, "at least 0")
-        for name in ("dropout", "warmup", "val_share", "max_bad_share"):
+        for name in ("dropout", "warmup", "cooldown", "val_share", "max_bad_share"):
             self._require(name, lambda value: 0 <= value <= 1, "a share from 0 to 1")
         self._require("rate", lambda value: value is None or 0 < value < math.inf, "positive")
         self._require("augment", lambda value: value <= 2, "at most 2")
         self._require("preset", lambda value: value in PRESETS, f"one of {', '.join(PRESETS)}")
         self._require("optimiser", lambda value: value in OPTIMISERS, f"one of {', '.join(OPTIMISERS)}")
         self._require("schedule", lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}")
+        if self.cooldown and self.schedule != "constant":
+            raise ValueError(f"a cooldown is of the constant schedule, not of the {self.schedule}: leave one out")
+        if self.warmup + self.cooldown > 1:
+            raise ValueError(f"warmup {self.warmup:g} and cooldown {self.cooldown:g} are more than all steps together")
 
     def _require(self, name: str, holds: Any, expected: str) -> None:
         value = getattr(self, name)
@@ -94,9 +101,15 @@ class TrainOptions:
         return DEFAULT_RATES[self.optimiser] if self.rate is None else self.rate
 
     def forbidden_changes(self, given: Mapping[str, Any]) -> list[str]:
-        """Which of the options given for going on with a run differ from its own, and may not; one line each."""
+        """Which of the options given for going on with a run differ from its own, and may not; one line each.
+
+        Those that make the learning rates pass here: they may change as long as the rates of the steps already taken
+        stay what they were, and the trainer, who knows all steps, looks at that.
+        """
         return [
             f"{name} is {value!r} now and was {getattr(self, name)!r}"
             for name, value in given.items()
-            if name not in MAY_CHANGE and value != getattr(self, name, value)
+            if name not in MAY_CHANGE
+            and value != (own := getattr(self, name, value))
+            and (name not in OF_THE_RATE or own is None)  # epochs do not turn into steps
         ]

@@ -85,7 +85,8 @@ def train(
         val: a folder to validate on; without it a share of ``data`` is held out (option ``val_share``).
         alphabet: the characters to read; by default those of all labels that are trained on.
         resume: go on with the run in ``out``, exactly where it stopped. What is not given is as it was; what is
-            given must be the same, but for ``workers``, ``device`` and ``max_bad_share``.
+            given must be the same, but for ``workers``, ``device`` and ``max_bad_share``; and a run can be made longer
+            (``steps``, ``epochs``, ``schedule``, ``warmup``, ``cooldown``) if the learning rates so far stay the same.
         changed_data: go on though the data, or the look of rendered words, has changed: no longer exactly, but without
             losing what was learnt.
         console: where to show progress; None shows nothing.
@@ -119,8 +120,8 @@ def train(
             _refuse([] if changed_data else ["the data has changed (to go on all the same: --changed-data)"])
             display.say("the data has changed since the run was saved, and it goes on with what is there now")
     trainer = _trainer(samples, chosen, folder, display, identity)
-    if resume:
-        trainer.resume()
+    if saved is not None:
+        trainer.resume(TrainOptions(**saved["options"]))
     result = RunResult.of(folder, trainer.run())
     if result.finished and result.rows and trainer.val_set is not None:
         calibrate_best(result.best, trainer.val_set, trainer.device, trainer.display.say)
@@ -224,5 +225,5 @@ def _refuse(changes: list[str]) -> None:
     if changes:
         raise CheckpointError(
             f"cannot resume exactly: {'; '.join(changes)}. A run goes on with the data and options it began "
-            "with (its learning rates depend on them): leave them out, or start a new run in another folder"
+            "with: leave them out, or start a new run in another folder"
         )

@@ -17,6 +17,8 @@ from minicrnn.training import TrainOptions
         ({"steps": 5, "warmup": 1.5}, "warmup must be a share"),
         ({"steps": 5, "clip": -1.0}, "clip"),
         ({"steps": 5, "optimiser": "sgd"}, "one of adamw, adadelta"),
+        ({"steps": 5, "cooldown": 0.2}, "a cooldown is of the constant schedule, not of the cosine"),
+        ({"steps": 5, "schedule": "constant", "warmup": 0.6, "cooldown": 0.6}, "more than all steps together"),
         ({"steps": 5, "schedule": "step"}, "one of cosine, constant"),
         ({"steps": 5, "preset": "huge"}, "preset must be one of vgg, paper, tiny, music"),
         ({"steps": 5, "augment": 3.0}, "augment"),
@@ -37,3 +39,9 @@ def test_changes_are_named_but_for_those_that_change_nothing_learnt():
     options = TrainOptions(steps=1, seed=3)
     given = {"steps": 1, "seed": 2, "workers": 2, "device": "cpu", "max_bad_share": 0.5}
     assert options.forbidden_changes(given) == ["seed is 2 now and was 3"]
+
+
+def test_the_schedule_is_left_to_the_trainer_who_knows_the_steps_done():
+    options = TrainOptions(steps=1)
+    assert options.forbidden_changes({"steps": 2, "schedule": "constant", "warmup": 0.0, "cooldown": 0.5}) == []
+    assert options.forbidden_changes({"epochs": 2}) == ["epochs is 2 now and was None"]

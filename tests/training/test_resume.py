@@ -136,6 +136,16 @@ def test_what_changes_nothing_learnt_may_differ(words, tmp_path, monkeypatch):
     assert (options["workers"], options["device"], options["max_bad_share"]) == (1, "cpu", 0.5)
 
 
+def test_a_run_made_longer_is_the_run_that_was_longer_from_the_start(words, tmp_path):
+    constant = {**FAST, "schedule": "constant", "warmup": 0.0, "validate_every": 1}
+    train(words, tmp_path / "whole", **constant, epochs=3, cooldown=0.34)
+    train(words, tmp_path / "parts", **constant, epochs=1)
+    train(words, tmp_path / "parts", epochs=3, cooldown=0.34, resume=True)
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+    with pytest.raises(CheckpointError, match="other learning rates"):
+        train(words, tmp_path / "parts", epochs=4, resume=True)
+
+
 def test_nothing_to_resume_makes_no_folder(words, tmp_path):
     with pytest.raises(CheckpointError, match="no run to resume"):
         train(words, tmp_path / "run", **FAST, epochs=1, resume=True)
