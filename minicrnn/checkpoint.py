@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -32,12 +33,23 @@ class Checkpoint(NamedTuple):
     notes: dict[str, Any]
 
 
-def save_model(path: str | Path, model: CRNN, alphabet: Alphabet, notes: Mapping[str, Any] | None = None) -> None:
+def save_model(
+    path: str | Path,
+    model: CRNN,
+    alphabet: Alphabet,
+    notes: Mapping[str, Any] | None = None,
+    *,
+    half: bool = False,
+) -> None:
     """Write a model that :meth:`minicrnn.Reader.load` and :func:`load_model` read back.
 
+    Args:
+        half: write weights of two dimensions and more as float16, half the bytes with 11 bits of precision. Vectors,
+            among them the variances of BatchNorm, stay as they are.
+
     Raises:
-        CheckpointError: the model was not made from a preset, or the file cannot be written; an older file stays
-            whole.
+        CheckpointError: the model was not made from a preset, a weight is too large for float16, or the file cannot
+            be written; an older file stays whole.
     """
     if model.preset is None:
         raise CheckpointError(
@@ -50,11 +62,21 @@ def save_model(path: str | Path, model: CRNN, alphabet: Alphabet, notes: Mapping
         "alphabet": alphabet.to_json(),
         "notes": json.dumps(dict(notes or {})),
     }
-    write_tensors(path, model.state_dict(), metadata)
+    tensors = model.state_dict()
+    if half:
+        tensors = {name: _as_half(name, tensor) if tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
+    write_tensors(path, tensors, metadata)
+
+
+def _as_half(name: str, tensor: Tensor) -> Tensor:
+    largest = torch.finfo(torch.float16).max
+    if not (tensor.abs() <= largest).all():
+        raise CheckpointError(f"{name}: a weight is beyond {largest:,.0f}, the largest in float16; save without half")
+    return tensor.half()
 
 
 def load_model(path: str | Path) -> Checkpoint:
-    """Read a model file, on the CPU and in evaluation mode.
+    """Read a model file, on the CPU, in float32 and in evaluation mode.
 
     Raises:
         CheckpointError: the file is missing, is not a model of minicrnn, or is damaged.

@@ -34,6 +34,30 @@ def test_round_trip(tmp_path, model):
         assert torch.equal(loaded.model.state_dict()[name], tensor), name
 
 
+def test_half_rounds_matrices_alone(tmp_path, model):
+    save_model(tmp_path / "whole.safetensors", model, ALPHABET)
+    save_model(tmp_path / "half.safetensors", model, ALPHABET, half=True)
+    loaded = load_model(tmp_path / "half.safetensors").model.state_dict()
+    for name, tensor in model.state_dict().items():
+        assert loaded[name].dtype == tensor.dtype
+        if tensor.dim() > 1:
+            torch.testing.assert_close(loaded[name], tensor, rtol=2**-11, atol=2**-25)  # half of the last bit
+            assert not torch.equal(loaded[name], tensor), name
+        else:
+            assert torch.equal(loaded[name], tensor), name
+    whole, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half"))
+    assert half < 0.65 * whole
+
+
+@pytest.mark.parametrize("value", [1e5, float("nan")])
+def test_a_weight_too_large_for_half_is_named(tmp_path, model, value):
+    with torch.no_grad():
+        model.features.conv1.weight[0, 0, 0, 0] = value
+    with pytest.raises(CheckpointError, match=r"features.conv1.weight: a weight is beyond 65,504"):
+        save_model(tmp_path / "m.safetensors", model, ALPHABET, half=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_model_of_ones_own_stack_cannot_be_saved(tmp_path):
     stack = torch.nn.Sequential(Conv2d(1, 4, (8, 3)))
     own = CRNN(stack, torch.nn.Sequential(Linear(4, 3)), height=8)

@@ -45,6 +45,20 @@ def test_train_then_eval(model, words, tmp_path, capsys):
     assert [row[1] for row in rows[1:]] == [row[2] for row in rows[1:]] == WORDS
 
 
+def test_shrink_then_read(model, words, tmp_path, capsys):
+    small = tmp_path / "small.safetensors"
+    assert run("shrink", model, small) == 0
+    assert capsys.readouterr().out == f"{small}: {small.stat().st_size:,} bytes, of {model.stat().st_size:,}\n"
+    assert small.stat().st_size < 0.6 * model.stat().st_size
+    texts = []
+    for file in (model, small):
+        assert run("read", file, *sorted(words.glob("*.png"))) == 0
+        texts.append([line.rsplit("  ", 1)[0] for line in capsys.readouterr().out.splitlines()])  # all but confidence
+    assert texts[0] == texts[1]
+    assert run("shrink", small, small) == 2
+    assert "is the model itself" in capsys.readouterr().err
+
+
 def test_read_formats(model, words, capsys):
     image = words / "1.png"
     assert run("read", model, image) == 0

@@ -1,6 +1,6 @@
 """The command line, one file a command.
 
-``minicrnn demo | train | eval | read | benchmark | data | calibrate | lm | render | info | tutorials``
+``minicrnn demo | train | eval | read | benchmark | data | calibrate | lm | render | shrink | info | tutorials``
 """
 
 from minicrnn.cli import (  # noqa: F401  each adds its command to the program
@@ -13,6 +13,7 @@ from minicrnn.cli import (  # noqa: F401  each adds its command to the program
     language_model,
     read,
     render,
+    shrink,
     train,
     tutorials,
 )

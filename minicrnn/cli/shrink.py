@@ -1,0 +1,28 @@
+"""``minicrnn shrink``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minicrnn.checkpoint import load_model, save_model
+from minicrnn.cli.common import app
+from minicrnn.reader import OptionError
+from minicrnn.shipped import model_file
+
+
+@app.command("shrink")
+def shrink_command(
+    model: Annotated[Path, typer.Argument(help="Model file, such as RUN/best.safetensors.")],
+    out: Annotated[Path, typer.Argument(help="The file to write.")],
+) -> None:
+    """Write a model in half the bytes: weights as float16, statistics and biases as they are.
+
+    It is read back into float32 and computes as fast as before. Measure what it reads with ``minicrnn eval``.
+    """
+    source = model_file(model)
+    if out.exists() and out.samefile(source):
+        raise OptionError(f"{out}: is the model itself; give another file to write, so that the full one stays")
+    checkpoint = load_model(source)
+    save_model(out, checkpoint.model, checkpoint.alphabet, checkpoint.notes, half=True)
+    print(f"{out}: {out.stat().st_size:,} bytes, of {source.stat().st_size:,}")
