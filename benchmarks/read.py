@@ -1,4 +1,4 @@
-"""Reading with preset ``vgg``: ours against torch.nn, and against onnxruntime running the exported twin.
+"""Reading with preset ``vgg``, or with a model file: ours against torch.nn, and against onnxruntime running the exported twin.
 
 One image of 32×100 and batches, from a tensor of pixels to logits, without gradients, and with weights prepared once,
 as a ``Reader`` does it. torch.nn is measured in its default memory layout and channels last. onnxruntime comes third
@@ -6,6 +6,7 @@ where onnx and onnxruntime are installed. All sides have the same weights, take 
 compared first.
 
     python benchmarks/read.py
+    python benchmarks/read.py words        # the model that comes with minicrnn
 """
 
 import contextlib
@@ -73,13 +74,18 @@ def sides_of(model: mc.CRNN, images: Tensor, threads: int) -> dict[str, Callable
 
 
 def main(
+    model_file: Annotated[str, typer.Argument(help="Model file, or a model's name; a new network by default.")] = "",
     threads: Annotated[int, typer.Option()] = 2,
     seconds: Annotated[float, typer.Option(help="Time for each batch size, at least.")] = 10.0,
     out: Annotated[Path | None, typer.Option(help="Write the table to this file, too.")] = None,
 ) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = mc.CRNN.from_preset("vgg", NUM_CLASSES).eval()
+    if model_file:
+        model = mc.Reader.load(model_file, "cpu").model
+        about = f"{model_file}, {sum(p.numel() for p in model.parameters()):,} parameters"
+    else:
+        model, about = mc.CRNN.from_preset("vgg", NUM_CLASSES).eval(), "preset vgg"
     lines = ["| images of 32×100 | side | ms | × torch.nn's better layout |", "|---|---|---|---|"]
     with torch.no_grad(), PreparedWeights().in_use():
         for batch in (1, 8, 64):
@@ -94,7 +100,7 @@ def main(
             medians = interleaved(sides, seconds)
             best = min(value for side, value in medians.items() if side.startswith("torch.nn"))
             lines += [f"| {batch} | {side} | {ms:.2f} | {best / ms:.2f} |" for side, ms in medians.items()]
-    heading = f"Reading, preset vgg, float32, {machine(threads)}; medians of interleaved turns\n\n"
+    heading = f"Reading, {about}, float32, {machine(threads)}; medians of interleaved turns\n\n"
     print(heading + "\n".join(lines))
     if out:
         table = "\n".join(lines)
