@@ -1,4 +1,6 @@
-"""Reading with preset ``vgg``, or with a model file: ours against torch.nn, and against onnxruntime running the exported twin.
+"""Reading: ours against torch.nn, and against onnxruntime running the exported twin.
+
+The network is preset ``vgg``, or that of a model file.
 
 One image of 32×100 and batches, from a tensor of pixels to logits, without gradients, and with weights prepared once,
 as a ``Reader`` does it. torch.nn is measured in its default memory layout and channels last. onnxruntime comes third
