@@ -234,7 +234,8 @@ def _set_beyond(x: Tensor, widths: list[int], value: float) -> Tensor:
         return x
     columns = torch.arange(x.shape[3], device=x.device)
     beyond = columns >= torch.tensor(widths, device=x.device)[:, None]  # [N, W]
-    return x.masked_fill(beyond[:, None, None, :], value)
+    # masked_fill would give [N, C, H, W] in that order in memory, and the next layer would have to turn it back.
+    return torch.where(beyond[:, None, None, :], value, x)
 
 
 def _on_data(layer: nn.Module, packed: PackedSequence) -> PackedSequence:

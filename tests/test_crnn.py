@@ -153,6 +153,18 @@ def test_gradients_do_not_reach_the_padding(preset):
     assert images.grad[1].abs().max() == 0
 
 
+def test_padding_keeps_the_memory_layout():
+    """Else each layer would turn its input back, and its gradient again: a tenth of a training step."""
+    seen = []
+    model = CRNN.from_preset("tiny", 5)
+    for layer in model.features:
+        if isinstance(layer, Conv2d) and layer.in_channels > 1:
+            layer.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    model(torch.randn(2, 1, 32, 40), [40, 30])
+    assert seen
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in seen)
+
+
 def test_vgg_has_the_published_size_and_frames():
     model = CRNN.from_preset("vgg", num_classes=37)
     assert sum(p.numel() for p in model.parameters()) == 8_329_765
