@@ -72,6 +72,15 @@ def test_read_formats(model, words, capsys):
     assert 0 < records[0]["confidence"] <= 1
 
 
+def test_a_few_images_are_read_without_kernels(model, words):
+    """Compiling them takes half a minute, the first time, and loading them longer than they save."""
+    code = "import sys; from tests.commands import run; run(*sys.argv[1:]); print('numba' in sys.modules)"
+    command = [sys.executable, "-c", code, "read", str(model), str(words / "1.png")]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert output[0].split()[1] == WORDS[1]
+    assert output[1] == "False"
+
+
 def test_read_goes_on_after_a_broken_image(model, words, tmp_path, capsys):
     (tmp_path / "broken.png").write_bytes(b"")
     assert run("read", model, tmp_path / "broken.png", words / "0.png") == 1

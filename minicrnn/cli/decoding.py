@@ -80,6 +80,11 @@ class Chosen(NamedTuple):
     lexicons: dict[str, Lexicon] | None
 
     @property
+    def is_greedy(self) -> bool:
+        """Whether nothing was asked for but the most probable path."""
+        return self.options == {"top_n": 1} and self.lexicons is None
+
+    @property
     def modes(self) -> dict[str, dict[str, Any]]:
         """Ways to read, from the simplest to what was asked for, by name: what they add shows beside each other."""
         options, modes = self.options, {"greedy": {"top_n": 1}}

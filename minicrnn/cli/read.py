@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from minicrnn.backend import use_backend
 from minicrnn.cli import decoding as choose
 from minicrnn.cli.common import FAILED, Device, app, complain
 from minicrnn.ctc import Lexicon
@@ -22,6 +23,7 @@ from minicrnn.shipped import split_model
 from minicrnn.text import printable, tsv_row
 
 CHUNK = 256  # images in memory at once
+FEW = 200  # up to so many, the kernels take longer to load than they save; to compile, the first time, much longer
 
 
 class OutputFormat(StrEnum):
@@ -79,6 +81,22 @@ def read_command(
         case=lexicon_case, lm=lm, weight=lm_weight, word_bonus=word_bonus, hotwords=hotword,
         hotword_bonus=hotword_bonus,
     )  # fmt: skip
+    level = "torch" if chosen.is_greedy and len(images) <= FEW else "auto"
+    with use_backend(level):
+        read = _read_and_print(reader, images, chosen, batch_size, output, plot)
+    if read < len(images):
+        raise typer.Exit(FAILED)
+
+
+def _read_and_print(
+    reader: Reader,
+    images: Sequence[Path],
+    chosen: choose.Chosen,
+    batch_size: int,
+    output: OutputFormat,
+    plot: Path | None,
+) -> int:
+    """Read images, some at a time; returns how many could be opened."""
     read = 0
     for start in range(0, len(images), CHUNK):
         opened = list(_opened(images[start : start + CHUNK]))
@@ -90,8 +108,7 @@ def read_command(
         if plot is not None and opened:
             _draw(reader, opened[0][1], plot, options)
         read += len(opened)
-    if read < len(images):
-        raise typer.Exit(FAILED)
+    return read
 
 
 def _opened(paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray]]:
