@@ -1,12 +1,13 @@
 """Checks of chapter 2: the matrix of windows, and the backward pass of a convolution."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
 
 from minicrnn.checks.exercise import Arguments, Compared, Wrong
 from minicrnn.naive import Array
-from minicrnn.naive.conv import conv2d_backward
+from minicrnn.naive.conv import conv2d_backward, conv2d_forward
 
 Gradients = tuple[Array, Array, Array]
 
@@ -28,6 +29,17 @@ def window_matrix(x: Array, kh: int, kw: int) -> Array:
 def _channels_first(x: Array, kh: int, kw: int) -> Array:
     X = window_matrix(x, kh, kw).reshape(-1, kh * kw, len(x))
     return X.transpose(0, 2, 1).reshape(len(X), -1)
+
+
+def _taps_down_the_columns(x: Array, kh: int, kw: int) -> Array:
+    X = window_matrix(x, kh, kw).reshape(-1, kh, kw, len(x))
+    return X.transpose(0, 2, 1, 3).reshape(len(X), -1)
+
+
+def _windows_at(x: Array, kh: int, kw: int, H_out: int, W_out: int) -> Array:
+    """The windows at the first H_out × W_out places only."""
+    places = itertools.product(range(H_out), range(W_out))
+    return np.array([x[:, h : h + kh, w : w + kw].transpose(1, 2, 0).ravel() for h, w in places])
 
 
 def _columns_first(x: Array, kh: int, kw: int) -> Array:
@@ -63,6 +75,21 @@ check_window_matrix = Compared(
             "The windows are numbered down the columns. The rows of X follow the image's rows: m = h · W_out + w.",
         ),
         Wrong("transposed", lambda x, kh, kw: window_matrix(x, kh, kw).T, "One row for each window: X is transposed."),
+        Wrong(
+            "taps in the order (v, u, i)",
+            _taps_down_the_columns,
+            "The taps run down the columns of the window, (v, u, i). They follow its rows: (u, v, i).",
+        ),
+        Wrong(
+            "one channel",
+            lambda x, kh, kw: window_matrix(x[:1], kh, kw),
+            "A window goes through all channels: its row has kh · kw · C numbers, C for each tap.",
+        ),
+        Wrong(
+            "the last window is missing",
+            lambda x, kh, kw: _windows_at(x, kh, kw, x.shape[1] - kh, x.shape[2] - kw),
+            "Along an axis of H pixels a window of kh fits at H − kh + 1 places: the last one counts, too.",
+        ),
     ),
 )
 
@@ -91,6 +118,30 @@ def _overwriting(dy: Array, x: Array, weight: Array, stride: tuple[int, int]) ->
     return dx, dweight, dbias
 
 
+def _overwriting_dweight(dy: Array, x: Array, weight: Array, stride: tuple[int, int]) -> Gradients:
+    dx, _, dbias = conv2d_backward(dy, x, weight, stride)
+    dweight, (kh, kw) = np.zeros(weight.shape), weight.shape[2:]
+    for n, j, h, w in np.ndindex(*dy.shape):
+        row, column = stride[0] * h, stride[1] * w
+        dweight[j] = dy[n, j, h, w] * x[n, :, row : row + kh, column : column + kw]
+    return dx, dweight, dbias
+
+
+def _only_what_was_read(dy: Array, x: Array, weight: Array, stride: tuple[int, int]) -> Gradients:
+    dx, dweight, dbias = conv2d_backward(dy, x, weight, stride)
+    height, width = ((n - 1) * s + k for n, s, k in zip(dy.shape[2:], stride, weight.shape[2:], strict=True))
+    return dx[:, :, :height, :width], dweight, dbias
+
+
+def _by_convolutions(dy: Array, x: Array, weight: Array, stride: tuple[int, int]) -> Gradients:
+    """The formula of stride 1, whatever the stride."""
+    kh, kw = weight.shape[2:]
+    flipped = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
+    dx = conv2d_forward(dy, flipped, pads=(kh - 1, kh - 1, kw - 1, kw - 1))
+    dweight = conv2d_forward(x.swapaxes(0, 1), dy.swapaxes(0, 1)).swapaxes(0, 1)
+    return dx, dweight, dy.sum((0, 2, 3))
+
+
 def _without_stride(dy: Array, x: Array, weight: Array, stride: tuple[int, int]) -> Gradients:
     return _scattered(dy, x, weight, (1, 1))
 
@@ -110,6 +161,8 @@ def _convolutions(rng: np.random.Generator) -> Iterator[Arguments]:
     yield {"dy": np.array([[[[1.0, 0.0, 0.0]]]]), "x": row, "weight": taps, "stride": (1, 1)}
     yield {"dy": np.array([[[[1.0, 2.0, 3.0]]]]), "x": row, "weight": taps, "stride": (1, 1)}
     yield {"dy": np.array([[[[1.0, 2.0]]]]), "x": row, "weight": taps, "stride": (1, 2)}
+    with_one_left_over = np.array([[[[1.0, 2.0, 3.0, 4.0, 5.0]]]])
+    yield {"dy": np.array([[[[1.0, 2.0]]]]), "x": with_one_left_over, "weight": taps, "stride": (1, 2)}
     for _ in range(12):
         kh, kw, s_h, s_w, N, I, J, H_out, W_out = (int(n) for n in rng.integers(1, [4, 4, 3, 3, 3, 3, 3, 4, 4]))  # noqa: E741
         size = (N, I, s_h * (H_out - 1) + kh, s_w * (W_out - 1) + kw)
@@ -123,10 +176,10 @@ check_conv2d_backward = Compared(
     _convolutions,
     (
         Wrong(
-            "missing flip",
+            "kernel the wrong way round",
             lambda dy, x, weight, stride: _scattered(dy, x, weight, stride, flip_dx=True),
-            "dx looks as if the flip was missing: tap u takes pixel h + u forward, so gathering at a pixel meets the "
-            "taps in reverse order.",
+            "In dx the kernel lies the wrong way round. y[h, w] read pixel (h + u, w + v) with W[u, v]: stamp W as "
+            "it is, or gather with W flipped. This is half of one and half of the other.",
         ),
         Wrong(
             "flip in dweight",
@@ -138,7 +191,27 @@ check_conv2d_backward = Compared(
             _overwriting,
             "dx holds only the last use of each pixel. A pixel is in several windows, and every use adds: +=.",
         ),
+        Wrong(
+            "= for += in dweight",
+            _overwriting_dweight,
+            "dweight holds only the last use of each tap. A tap is used at every place, and every use adds: +=.",
+        ),
         Wrong("no stride", _without_stride, "The stride is not used: window (h, w) begins at pixel (s_h·h, s_w·w)."),
+        Wrong(
+            "strides swapped",
+            lambda dy, x, weight, stride: _scattered(dy, x, weight, stride[::-1]),
+            "The two strides are swapped: stride = (s_h, s_w), rows first.",
+        ),
+        Wrong(
+            "dx of what was read",
+            _only_what_was_read,
+            "dx has the shape of x. A pixel left over, which no window reads (chapter 1), has the gradient 0.",
+        ),
+        Wrong(
+            "convolutions at any stride",
+            _by_convolutions,
+            "These convolutions are the gradients at stride 1. With a stride, take the sums: dx[…] += …, dW[…] += ….",
+        ),
         Wrong(
             "mean over images",
             _mean_over_images,

@@ -35,7 +35,8 @@ check_collapse = Compared(
         Wrong(
             "drop, then merge",
             _drop_then_merge,
-            "The blanks are dropped first, so that the two l of l–l are merged. First merge, then drop.",
+            "Two equal labels with a blank between them are merged. First merge, then drop: compare each frame with "
+            "the one before it, blank or not, and not with the last label kept.",
         ),
         Wrong("no merging", lambda path, blank: [k for k in path if k != blank], "Equal neighbours are not merged."),
         Wrong(
@@ -46,6 +47,11 @@ check_collapse = Compared(
             "blank is 0",
             lambda path, blank: collapse(path, 0),
             "The blank is taken to be class 0; it is the argument blank.",
+        ),
+        Wrong(
+            "the frame before the first",
+            lambda path, blank: [k for t, k in enumerate(path) if k != blank and k != path[t - 1]],
+            "At t = 0, path[t − 1] is path[−1], the last frame. The first frame has none before it.",
         ),
     ),
 )
@@ -83,6 +89,10 @@ def _sum_over_frames(probs: Array, target: Sequence[int], blank: int) -> float:
     return float(sum(probs[t, p[t]] for p in paths if collapse(p, blank) == list(target) for t in range(T)))
 
 
+def _minus_log(p: float) -> float:
+    return -math.log(p) if p > 0 else math.inf
+
+
 def _tiny_outputs(rng: np.random.Generator) -> Iterator[Arguments]:
     yield {"probs": np.array([[0.5, 0.5], [0.5, 0.5]]), "target": [1], "blank": 0}
     yield {"probs": np.array([[0.4, 0.6], [0.3, 0.7]]), "target": [1], "blank": 0}
@@ -115,8 +125,19 @@ check_likelihood = Compared(
         Wrong("sum over frames", _sum_over_frames, "Frames are independent given the image: multiply along a path."),
         Wrong(
             "the loss",
-            lambda probs, target, blank: -np.log(max(likelihood(probs, target, blank), 1e-300)),
+            lambda probs, target, blank: _minus_log(likelihood(probs, target, blank)),
             "This is −ln p(l), the loss. p(l) itself is wanted.",
+        ),
+        Wrong(
+            "no path",
+            lambda probs, target, blank: 0.0,
+            "No path says any target here. Is a list compared with a tuple? collapse returns a list, as target is one; "
+            "itertools.product gives tuples, and a tuple equals no list.",
+        ),
+        Wrong(
+            "blank is 0",
+            lambda probs, target, blank: likelihood(probs, target, 0),
+            "The blank is taken to be class 0: collapse(path, blank).",
         ),
     ),
 )
@@ -153,6 +174,26 @@ check_frames_needed = Compared(
             "runs",
             lambda target: len(target) + sum(len(list(run)) > 1 for _, run in itertools.groupby(target)),
             "A run of three equal letters needs two blanks: count pairs of neighbours, not runs.",
+        ),
+        Wrong(
+            "one blank at most",
+            lambda target: len(target) + any(a == b for a, b in itertools.pairwise(target)),
+            "Each pair of equal neighbours needs a blank of its own: count the pairs.",
+        ),
+        Wrong(
+            "2L − 1",
+            lambda target: 2 * len(target) - 1,
+            "This is a blank between any two letters. Different neighbours need none.",
+        ),
+        Wrong(
+            "merged",
+            lambda target: len(list(itertools.groupby(target))),
+            "This merges equal neighbours. The text is to be said with both: that takes a frame more, not one less.",
+        ),
+        Wrong(
+            "the letter before the first",
+            lambda target: len(target) + sum(target[i] == target[i - 1] for i in range(len(target))),
+            "At i = 0, target[i − 1] is target[−1], the last letter. The first has no neighbour before it.",
         ),
     ),
 )

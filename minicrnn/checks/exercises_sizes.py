@@ -72,6 +72,21 @@ check_conv_output_size = Compared(
             lambda size, k, s, p, d: (size + 2 * p - d * k) // s + 1,
             "There are k − 1 gaps between k taps: the window covers d·(k − 1) + 1 pixels, not d·k.",
         ),
+        Wrong(
+            "extent k + d − 1",
+            lambda size, k, s, p, d: (size + 2 * p - (k + d - 1)) // s + 1,
+            "The dilation widens each of the k − 1 gaps between the taps, not one of them.",
+        ),
+        Wrong(
+            "rounds to the nearest",
+            lambda size, k, s, p, d: round((size + 2 * p - d * (k - 1) - 1) / s) + 1,
+            "round() goes to the nearest. The last window must fit whole: round down, with //.",
+        ),
+        Wrong(
+            "size over stride",
+            lambda size, k, s, p, d: (size + 2 * p) // s,
+            "Only the room that is left beside the first window is divided by the stride: take its extent off first.",
+        ),
     ),
 )
 
@@ -116,6 +131,21 @@ check_input_sizes = Compared(
             "Padding helps the input to be large enough: subtract it.",
         ),
         Wrong(
+            "no padding",
+            lambda n, k, s, p: ((n - 1) * s + k, (n - 1) * s + k + s - 1),
+            "This is the size with its padding. How many of these pixels are the input's own?",
+        ),
+        Wrong(
+            "padding once",
+            lambda n, k, s, p: ((n - 1) * s + k - p, (n - 1) * s + k - p + s - 1),
+            "Padding comes before and after the pixels: it counts twice.",
+        ),
+        Wrong(
+            "largest first",
+            lambda n, k, s, p: input_sizes(n, k, s, p)[::-1],
+            "Both numbers are right, in the wrong order: the smallest comes first.",
+        ),
+        Wrong(
             "largest + 1",
             lambda n, k, s, p: ((n - 1) * s + k - 2 * p, (n - 1) * s + k - 2 * p + s),
             "The largest size is one too large: it has room for one window more.",
@@ -137,6 +167,11 @@ def _total(size: int, k: int, s: int) -> int:
     return (-(-size // s) - 1) * s + k - size
 
 
+def _halves(total: int) -> tuple[int, int]:
+    before = max(0, total) // 2
+    return before, max(0, total) - before
+
+
 check_keras_padding = Compared(
     "keras_padding",
     keras_same_padding,
@@ -156,6 +191,21 @@ check_keras_padding = Compared(
             "below zero",
             lambda size, k, s: (_total(size, k, s) // 2, _total(size, k, s) - _total(size, k, s) // 2),
             "A total below 0 means that nothing need be padded: take max(0, total).",
+        ),
+        Wrong(
+            "rounds down",
+            lambda size, k, s: _halves((size // s - 1) * s + k - size),
+            "Keras promises ⌈size / s⌉ outputs, rounded up: -(-size // s), or math.ceil(size / s).",
+        ),
+        Wrong(
+            "n outputs, n steps",
+            lambda size, k, s: _halves(-(-size // s) * s + k - size),
+            "Between n windows there are n − 1 steps.",
+        ),
+        Wrong(
+            "the same half twice",
+            lambda size, k, s: (max(0, _total(size, k, s)) // 2,) * 2,
+            "An odd total cannot be halved: what is not before goes after, total − before.",
         ),
     ),
     outputs=("before", "after"),

@@ -24,7 +24,7 @@ def draw_lattice(
 
     Args:
         values: [T, S], written into the nodes; a node of value 0 is faint.
-        path: the state at each frame, drawn thick.
+        path: the state at each frame, drawn thick and dark.
     """
     states = extended_target(target)
     axes = plt.subplots(figsize=(1.5 * frames + 1, 0.62 * len(states) + 0.5))[1]
@@ -46,7 +46,7 @@ def draw_lattice(
 
 
 def _arrow(axes: Axes, t: int, s: int, to: int, chosen: bool) -> None:
-    colour = style.VERMILION if chosen else style.ORANGE if to == s + 2 else style.MID
+    colour = style.INK if chosen else style.ORANGE if to == s + 2 else style.MID
     look = {"arrowstyle": "->", "color": colour, "lw": 3 if chosen else 1.2, "shrinkA": 17, "shrinkB": 17}
     axes.annotate("", (t + 1, -to), (t, -s), arrowprops=look, zorder=3 if chosen else 1)
 
@@ -62,7 +62,7 @@ def _node(axes: Axes, t: int, s: int, k: int, value: float | None, rim: bool) ->
 
 
 def sweep(log_probs: np.ndarray, target: Sequence[int], names: Sequence[str]) -> Any:
-    """An animation: α grows from the left, β from the right, and then what they say together."""
+    """An animation: α grows from the left, β from the right, and where both are known, what they say together."""
     states = extended_target(target)
     alphas, betas = ctc_alphas(log_probs, target), ctc_betas(log_probs, target)
     together = alphas + betas - log_probs[:, states]
@@ -78,11 +78,15 @@ def sweep(log_probs: np.ndarray, target: Sequence[int], names: Sequence[str]) ->
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("frame t")
         axes.set_yticks(range(len(states)), [names[k] for k in states])
+    panels[0].set_ylabel("state")
 
     def draw(i: int) -> None:
         t = np.arange(T)
         for picture, values, shown in zip(
-            pictures, (alphas, betas, together), (t <= i, t >= T - 1 - i, np.full(T, i >= T)), strict=True
+            pictures,
+            (alphas, betas, together),
+            (t <= i, t >= T - 1 - i, (t <= i) & (t >= T - 1 - i)),
+            strict=True,
         ):
             share = np.exp(values - np.logaddexp.reduce(values, axis=1, keepdims=True))
             picture.set_data(np.ma.masked_array(share.T, np.broadcast_to(~shown, share.T.shape)))

@@ -25,7 +25,6 @@ def gate_traces(image: np.ndarray, traces: Mapping[str, np.ndarray], memory: str
     )
     rows[0].imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto")
     style.bare(rows[0], title)
-    rows[0].tick_params(bottom=False)
     colours = {"x": style.MID, "i": style.BLUE, "f": style.GREEN, "g": style.PURPLE, "o": style.ORANGE}
     for axes, (name, values) in zip(rows[1:], traces.items(), strict=True):
         colour = style.VERMILION if name == memory else colours.get(name[0], style.INK)
@@ -55,7 +54,7 @@ def cell_diagram() -> None:
     """One step: the memory runs straight through, and three gates let pass a part."""
     _, axes = plt.subplots(figsize=(9, 2.9))
     style.bare(axes)
-    axes.set(xlim=(0, 10), ylim=(0, 3.4))
+    axes.set(xlim=(0, 10), ylim=(-0.1, 3.4))
     line: Any = {"arrowstyle": "-|>", "mutation_scale": 16, "linewidth": 2.4, "color": style.INK}
     for (x0, y0), (x1, y1) in (
         ((0.6, 2.4), (2.3, 2.4)),
@@ -81,12 +80,12 @@ def cell_diagram() -> None:
         (9.5, 0.4, "h", style.INK),
         (2.6, 3.05, "f: how much to keep", style.GREEN),
         (3.6, 1.0, "i: how much to write", style.BLUE),
-        (5.3, 0.35, "g: what to write", style.PURPLE),
+        (5.3, 0.12, "g: what to write", style.PURPLE),
         (8.75, 1.45, "o: how much to show", style.ORANGE),
         (6.75, 1.95, "tanh", style.INK),
     ):
         axes.text(x, y, text, ha="center" if len(text) > 2 else "left", va="center", color=colour, fontsize=11)
-    axes.add_patch(FancyArrowPatch((5.3, 0.5), (5.3, 0.72), shrinkA=0, shrinkB=0, **line))
+    axes.add_patch(FancyArrowPatch((5.3, 0.3), (5.3, 0.72), shrinkA=0, shrinkB=0, **line))
 
 
 def gradient_over_time(curves: Mapping[str, np.ndarray]) -> None:

@@ -8,19 +8,22 @@ import numpy as np
 from minicrnn.tutorials import style
 
 
+def _rounded(value: float) -> str:
+    """Two digits, never "-0.00", with a minus sign that is one."""
+    return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")
+
+
 def histograms(rows: Sequence[tuple[str, Mapping[str, np.ndarray]]], limit: float) -> None:
-    """Distributions of the values of some channels: a panel each, with mean and standard deviation."""
-    _, all_axes = plt.subplots(1, len(rows), figsize=(9, 2.7), sharey=True)
+    """Distributions of the values of some channels: a panel each; below it mean and standard deviation."""
+    _, all_axes = plt.subplots(1, len(rows), figsize=(9, 3.1), sharey=True)
     bins = np.linspace(-limit, limit, 61)
     for axes, (title, channels) in zip(all_axes, rows, strict=True):
         for (name, values), colour in zip(channels.items(), style.CYCLE, strict=False):
-            label = f"{name}: {round(float(values.mean()), 2) + 0.0:.2f} ± {values.std():.2f}"
+            label = f"{name}: {_rounded(values.mean())} ± {values.std():.2f}"
             axes.hist(np.clip(values, -limit, limit), bins, density=True, color=colour, alpha=0.55, label=label)
         axes.set_title(title)
-        axes.legend(fontsize=8, loc="upper left", handlelength=1)
+        axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.12), handlelength=1)
         axes.set_yticks([])
-    top = max(axes.get_ylim()[1] for axes in all_axes)
-    all_axes[0].set_ylim(0, min(top, 2.5) * 1.4)
 
 
 def averages(batches: Sequence[float], running: Mapping[str, Sequence[float]], title: str) -> None:
@@ -41,7 +44,7 @@ def paths(dx: Mapping[str, np.ndarray]) -> None:
     for axes, (name, values), colour in zip(all_axes, dx.items(), style.CYCLE, strict=False):
         axes.bar(range(len(values)), values, color=colour)
         axes.axhline(0, color=style.INK, linewidth=0.8)
-        axes.set_title(f"{name}\nΣ = {round(float(values.sum()), 2) + 0.0:.2f}", fontsize=10)
+        axes.set_title(f"{name}\nΣ = {_rounded(values.sum())}", fontsize=10)
         axes.set_xticks(range(len(values)))
 
 

@@ -57,9 +57,9 @@ def roofline(works: Sequence[Work], peak: float, bandwidth: float) -> None:
     axes.plot(intensity, np.minimum(peak, bandwidth * intensity) / 1e9, color=style.INK, linewidth=2.5)
     knee = peak / bandwidth
     axes.axvline(knee, color=style.FAINT, zorder=0)
-    axes.text(
-        knee * 1.1, peak / 1e9 * 0.006, "← memory is the limit      arithmetic is →", ha="center", color=style.MID
-    )
+    top = peak / 1e9 * 1.5
+    axes.text(knee * 0.9, top, "← memory is the limit", ha="right", color=style.MID)
+    axes.text(knee * 1.1, top, "arithmetic is →", color=style.MID)
     for work, colour in zip(works, style.CYCLE * 2, strict=False):
         x, y = work.operations / work.bytes, work.operations / work.seconds / 1e9
         axes.plot(x, y, "o", markersize=10, color=colour)

@@ -35,7 +35,7 @@ def draw_strip(image: np.ndarray, model: CRNN, text: str) -> None:
     _name(axes, x + 1.5 * frames, "BiLSTM, classes", f"{frames} × {classes}")
     x = _arrow(axes, x + 3 * frames)
     axes.text(x, 0, f"“{text}”", fontsize=15, va="center", ha="left")
-    axes.text(x + 2, -31, "CTC", fontsize=8, va="top", ha="left", color=style.MID)
+    axes.text(x + 2, -31, "CTC", fontsize=8, va="top", ha="left")
     axes.set_xlim(-2, x + 9 * len(text) + 12)
     axes.set_ylim(-46, 24)
     axes.set_aspect("equal")
@@ -59,7 +59,7 @@ def _arrow(axes: Axes, x: float) -> float:
 
 def _name(axes: Axes, x: float, name: str, shape: str, up: bool = False) -> None:
     """Two lines below a station; every other one lower, so that neighbours do not touch."""
-    axes.text(x, -20 if up else -31, f"{name}\n{shape}", ha="center", va="top", fontsize=8, color=style.MID)
+    axes.text(x, -20 if up else -31, f"{name}\n{shape}", ha="center", va="top", fontsize=8)
 
 
 def draw_frames(image: np.ndarray, model: CRNN) -> None:

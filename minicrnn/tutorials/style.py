@@ -60,9 +60,8 @@ def use() -> None:
 
 
 def bare(axes: Axes, title: str = "") -> None:
-    """No ticks and no frame: for drawings and images."""
-    axes.set_xticks([])
-    axes.set_yticks([])
+    """No ticks and no frame: for drawings and images. Axes that share theirs with these keep their own ticks."""
+    axes.tick_params(which="both", bottom=False, left=False, labelbottom=False, labelleft=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     if title:

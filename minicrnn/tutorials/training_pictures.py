@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from minicrnn.data import Item
 from minicrnn.shapes import ReceptiveField
@@ -24,7 +25,7 @@ def alignment_emerging(item: Item, history: History, field: ReceptiveField) -> N
     )
     image = pixels(item)
     rows[0].imshow(image, cmap="gray", vmin=0, vmax=255, aspect="auto", extent=(-0.5, image.shape[1] - 0.5, 32, 0))
-    style.bare(rows[0], "one number, and γ: which frames belong to which digit, while the network learns")
+    style.bare(rows[0], "one image, and γ: which frames belong to which character, while the network learns")
     for axes, (step, (reading, gamma)) in zip(rows[1:], history.snapshots.items(), strict=True):
         edges = [field.center(t) - field.jump / 2 for t in range(len(gamma) + 1)]
         axes.pcolormesh(edges, np.arange(gamma.shape[1] + 1), gamma.T, vmin=0, vmax=1)
@@ -51,6 +52,7 @@ def losses(curves: Mapping[str, Sequence[float]], title: str = "") -> None:
             note = f"{text} from step {bad[0]}"
             axes.annotate(note, (bad[0], last), (9, 6), textcoords="offset points", color=colour)
     axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step")
     axes.set_ylabel("loss per character (nats)")
     axes.grid(alpha=0.5)

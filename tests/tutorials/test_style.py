@@ -28,6 +28,21 @@ def test_an_animation_is_a_small_gif_with_a_frame_for_each_draw():
     assert not plt.fignum_exists(figure.number)
 
 
+def test_an_image_without_ticks_leaves_those_of_the_axes_below_it():
+    with rc_context():
+        style.use()
+        figure, (above, below) = plt.subplots(2, 1, sharex=True)
+        style.bare(above, "an image")
+        below.plot([0, 100], [0, 1])
+        figure.canvas.draw()
+        shown = [
+            [label.get_text() for label in axes.get_xticklabels() if label.get_visible()] for axes in (above, below)
+        ]
+        plt.close(figure)
+    assert shown[0] == []
+    assert "100" in shown[1]
+
+
 def test_the_card_is_light_and_the_ink_dark():
     with rc_context():
         style.use()

@@ -87,6 +87,9 @@ check_frames(frames)
 # After the convolutions, an LSTM runs over the frames in both directions (chapters 6 and 7), and a linear layer gives
 # each frame a score for every class: each character, and the **blank**, written "–", which says "nothing new here". A
 # softmax makes probabilities of the scores. What does the network say at each frame before it has learnt anything?
+#
+# (In a new installation this cell and the next two compile kernels for this computer. That takes a minute, once. A note
+# about it may stand on red: it is no error.)
 
 # %%
 names = ["–", *course.alphabet.characters]
@@ -111,8 +114,6 @@ best_of_each_frame(model)
 # its text and *nothing else*. (Seven letters, so that a minute suffices. `minicrnn demo` takes two minutes for all
 # letters and digits.) A step is: read 16 words, let the CTC loss say how improbable their texts are, walk the gradient
 # back through every layer, and change each weight a little.
-#
-# (In a new installation the first step also compiles the kernels for this computer. That takes a minute, once.)
 
 # %%
 model.train()

@@ -3,9 +3,10 @@
 #
 # **An image is 100 pixels wide. Why does the network make 24 frames of it: not 25, not 26?**
 #
-# All three numbers are in circulation. The paper of 2015 speaks of 25 frames, its authors' released code makes 26, and
-# the table printed in the paper gives 24. To know which, you need one formula. It is worth learning well: a wrong size
-# stops a program at once, but a window that lies one pixel off goes on silently.
+# A **frame** is a column of the network's output: what it has to say about one narrow slice of the image. All three
+# numbers are in circulation. The paper that this network comes from (Shi, Bai and Yao, 2015) speaks of 25 frames, its
+# authors' released code makes 26, and the table printed in the paper gives 24. To know which, you need one formula. It
+# is worth learning well: a wrong size stops a program at once, but a window that lies one pixel off goes on silently.
 #
 # *20 minutes. You need: Python, and that ⌊ ⌋ rounds down.*
 
@@ -31,27 +32,30 @@ size_pictures.windows_side_by_side(
 #
 # A convolution lays a window over the pixels, computes one number, moves on, and computes the next. How many numbers?
 #
-# Look at the left picture. The first window covers pixels 0, 1, 2. Then there is room to the right: 7 − 3 = 4 pixels.
-# Each step of 2 uses up 2 of them, so that 2 steps fit. Two *steps*, three *windows*:
+# Look at the left picture: each coloured bar is a window, each dot on it a **tap**, a pixel that it reads. The first
+# window covers pixels 0, 1, 2. Then there is room to the right: 7 − 3 = 4 pixels. Each step of 2 uses up 2 of them, so
+# that 2 steps fit. Two *steps*, three *windows*:
 #
 # $$\text{output} = \left\lfloor \frac{7 - 3}{2} \right\rfloor + 1 = 3$$
 #
 # On the right there are 5 pixels of room. ⌊5 / 2⌋ is 2 again; the last pixel is never read. Nobody tells you so.
 #
-# Two more things change what there is to count. **Padding** adds p₁ pixels before and p₂ after, mostly zeros.
-# **Dilation** d pulls the taps of the window apart: between k taps there are k − 1 gaps, so that from its first tap to
-# its last the window covers d·(k − 1) + 1 pixels, its *extent*. With k = kernel_size and s = stride:
+# Two more things change what there is to count. **Padding** adds p₁ pixels before and p₂ after, mostly zeros; where a
+# program takes one number, `padding=1`, both are 1. **Dilation** d pulls the taps apart: from each to the next it is d
+# pixels (1, if nothing is said). k taps have k − 1 such steps between them, so that from its first tap to its last the
+# window covers d·(k − 1) + 1 pixels, its *extent*. With k = kernel_size and s = stride, the step of the window:
 #
 # $$\text{extent} = d\,(k - 1) + 1 \qquad
 # \text{output} = \left\lfloor \frac{\text{size} + p_1 + p_2 - \text{extent}}{s} \right\rfloor + 1$$
 #
-# That is all. It holds for convolutions and for pools, along the height and along the width, each axis by itself.
+# That is all. It holds for convolutions and for pools (chapter 3), along the height and along the width, each axis by
+# itself. One habit to know: a convolution's stride is 1 if nothing is said, a pool's is as large as its window.
 
 # %%
 print("100 wide, conv 3, padding 1: ", conv_output_size(100, kernel_size=3, padding=1))
 print("the same with stride 2:      ", conv_output_size(100, kernel_size=3, stride=2, padding=1))
 print("25 wide, conv 2, no padding: ", conv_output_size(25, kernel_size=2))
-print("25 wide, pool 2:             ", pool_output_size(25, kernel_size=2))
+print("25 wide, pool 2 (stride 2):  ", pool_output_size(25, kernel_size=2))
 
 # %% [markdown]
 # ### Exercise 1: `conv_output_size`
@@ -77,7 +81,8 @@ check_conv_output_size(my_output_size)
 #
 # A recogniser needs enough frames for its text, so the question often comes the other way round: *how large must the
 # input be?* There is no single answer. In the picture above, 7 pixels and 8 pixels both gave 3 windows: ⌊ ⌋ forgets up
-# to s − 1 pixels. The smallest size is the one where the last window ends exactly at the last pixel.
+# to s − 1 pixels. The smallest size is the one where the last window ends exactly at the last pixel, that of the
+# padding, if there is any.
 
 # %%
 for size in range(5, 12):
@@ -86,8 +91,8 @@ for size in range(5, 12):
 # %% [markdown]
 # ### Exercise 2: invert it
 #
-# Solve the formula for the size (no dilation here). The smallest: n windows take n − 1 steps. The largest: one pixel
-# more, and one more window would fit.
+# Solve the formula for the size (no dilation here; padding on both sides). The smallest: n windows take n − 1 steps.
+# The largest: one pixel more, and one more window would fit.
 
 
 # %%
@@ -106,7 +111,9 @@ check_input_sizes(my_input_sizes)
 # ## A stack, and where 24 comes from
 #
 # In a network the output of one layer is the input of the next: apply the formula over and over. The library does
-# that for a whole model, without running it: `describe` computes each row from the modules alone.
+# that for a whole model, without running it: `describe` computes each row from the modules alone. (The 37 classes are
+# 26 letters, 10 digits and a blank; they change no size. In the picture p1 is a padding of 1, and [64 channels] says
+# that each place holds 64 numbers. BatchNorm and ReLU work on each number by itself and keep all sizes.)
 
 # %%
 import minicrnn as mc
@@ -135,8 +142,8 @@ for name, k, s, p in (
     width = wider
 
 # %% [markdown]
-# 26. Three numbers, three networks; each is right for its own layers. The rule for ours, from the widths alone:
-# **T = ⌊⌊W/2⌋/2⌋ − 1**, one frame for every four pixels, less one.
+# 26. Three numbers, three networks; each is right for its own layers. The rule for ours, with W for the width of the
+# image and T for the number of frames: **T = ⌊⌊W/2⌋/2⌋ − 1**, one frame for every four pixels, less one.
 
 # %%
 for width in (8, 32, 99, 100, 101, 104, 400):
@@ -153,14 +160,18 @@ for k in (2, 3, 4, 5):
     print(f"kernel {k}: padding {same_padding(k)}")
 
 # %% [markdown]
-# With a stride there are two opinions. **torch refuses** to answer. **Keras** promises ⌈size / s⌉ outputs and pads as
-# much as that takes, which depends on the *size*:
+# With a stride there are two opinions. **torch refuses** to answer. **Keras** promises ⌈size / s⌉ outputs (⌈ ⌉ rounds
+# up) and pads as much as that takes. n windows take n − 1 steps, and after the last step there must be room for one
+# extent: (n − 1)·s + extent pixels. What of this the image does not have is padding, so that it depends on the *size*:
 #
 # $$\text{total} = \max\bigl(0,\ (\lceil \text{size}/s \rceil - 1)\,s + d\,(k - 1) + 1 - \text{size}\bigr)
 # \qquad p_1 = \lfloor \text{total} / 2 \rfloor,\quad p_2 = \text{total} - p_1$$
 #
+# (If the image has more than enough, the windows skip some pixels: no padding, hence the max.)
+#
 # Eight pixels, window 3, stride 2. torch users write `padding=1` and get 4 outputs. Keras's 'same' gives 4 outputs,
-# too. The sizes agree, so nothing complains. Now look at *which pixels* the windows read:
+# too: its total is 3·2 + 3 − 8 = 1, none before, 1 after. The sizes agree, so nothing complains. Now look at *which
+# pixels* the windows read:
 
 # %%
 size_pictures.windows_side_by_side(
@@ -173,7 +184,7 @@ size_pictures.windows_side_by_side(
 # %% [markdown]
 # On the left the windows are centred at pixels 0, 2, 4, 6; on the right at 1, 3, 5, 7. Weights trained in one and run
 # in the other look at an image that is shifted by a pixel in every such layer. The network still works, only worse:
-# the most expensive kind of mistake.
+# the most expensive kind of mistake. (In the picture a 0 in a dotted box is padding.)
 #
 # ### Exercise 3: Keras's padding
 #

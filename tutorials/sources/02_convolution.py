@@ -36,14 +36,16 @@ print(window)
 print("sum of window × kernel:", (window * edges).sum(), "   in the map:", y[0, 0, 2, 1])
 
 # %% [markdown]
-# In full, with N images, several channels, and the letters of `minicrnn/naive/conv.py` (s is the stride, d the
-# dilation, xp the padded image, and there is one group):
+# Now in full. There are N images. An image has several **channels**, numbers at each pixel, as a photograph has red,
+# green and blue; a layer has a kernel for each pair of a channel in and a channel out. s is the stride, d the dilation,
+# each along the height (h) and the width (w), xp the padded image, b the bias, one number for each channel out:
 #
 # $$y[n, j, h, w] = b[j] + \sum_i \sum_u \sum_v xp[n,\ i,\ s_h h + d_h u,\ s_w w + d_w v]\; W[j, i, u, v]$$
 #
-# i counts input channels, j output channels, (u, v) the taps of the kernel, (h, w) the places of the output. It is a
-# *linear layer of every window*, with the same weights everywhere. (In mathematics a convolution flips the kernel, and
-# this is called cross-correlation. Deep learning does not flip it, and calls it convolution all the same.)
+# n counts images, i input channels, j output channels, (u, v) the taps of the kernel (the places in it), (h, w) the
+# places of the output. In the picture n = i = j = 0, s = d = 1 and b = 0, and two sums are left. It is a *linear layer
+# of every window*, with the same weights everywhere. (In mathematics a convolution flips the kernel, and this is called
+# cross-correlation. Deep learning does not flip it, and calls it convolution all the same.)
 #
 # ## One big matrix product
 #
@@ -60,14 +62,18 @@ convolution_pictures.draw_window_matrix(small[0], matrix)
 #
 # $$y[m, j] = b[j] + \sum_k X[m, k]\, W[j, k] \qquad m = (n, h, w) \quad k = (u, v, i)$$
 #
+# Here m numbers the rows of X, a window each, and k the numbers in a row: "m = (n, h, w)" says that one counts through
+# all images, in each through all rows of places, and in each of these along the row.
+#
 # The price is memory: above, 6 and 7 stand in X four times; with a 3×3 kernel a pixel stands in it up to nine times.
 # (This is called *im2col*.) The layer of this project works so, a few images at a time so that X stays in the cache;
 # 3×3 kernels have a faster way, chapter 13.
 #
 # ### Exercise 1: the matrix of windows
 #
-# Stride 1, no padding, one image. The order matters: rows run along the image's rows (m = h · W_out + w); in a row the
-# taps come in the order (u, v, i), so that the channel i runs fastest.
+# Stride 1, no padding, one image; now with C channels. The order matters: the windows follow the image's rows, so that
+# (h, w) is row m = h · W_out + w of X (H_out × W_out are the places, chapter 1). In a row the taps come in the order
+# (u, v, i), so that the channel i runs fastest: `x[0, h, w], x[1, h, w]` stand side by side.
 
 
 # %%
@@ -121,7 +127,8 @@ convolution_pictures.draw_stamp(dy, kernel, dx[0, 0], at=(1, 2))
 
 # %% [markdown]
 # Gathering turns the kernel, scattering does not, and the result is the same. Most mistakes in this place come from
-# doing half of one and half of the other. With a stride and no padding, for all images and channels:
+# doing half of one and half of the other. In formulas, scatter for dx, and for dW "take each use of this weight, and
+# what it was multiplied with", as for a above. With a stride and no padding, for all images and channels:
 #
 # $$dx[n, i, s_h h + u, s_w w + v] \mathrel{+}= \sum_j dy[n, j, h, w]\, W[j, i, u, v]
 # \qquad\text{for all } n, i, h, w, u, v$$
@@ -129,8 +136,10 @@ convolution_pictures.draw_stamp(dy, kernel, dx[0, 0], at=(1, 2))
 # $$dW[j, i, u, v] = \sum_{n, h, w} dy[n, j, h, w]\; x[n, i, s_h h + u, s_w w + v]
 # \qquad db[j] = \sum_{n, h, w} dy[n, j, h, w]$$
 #
-# At stride 1 these are convolutions: dW is the convolution of the image with dy as the kernel, and dx is that of dy,
-# with a border of zeros, with the flipped kernel. The library's forward pass can compute all of its own backward pass:
+# (b[j] is added at every place of map j, hence db.) At stride 1 these are convolutions: dW is the convolution of the
+# image with dy as the kernel, and dx is that of dy, with a border of zeros, with the flipped kernel. To get the letters
+# in their places, channels and images are swapped; for dW the sum over the images n plays the part that the sum over
+# the channels plays in the forward pass. So a forward pass can compute its own backward pass:
 
 # %%
 rng = np.random.default_rng(0)
@@ -140,7 +149,7 @@ dx, dweight, dbias = conv2d_backward(dy, x, weight)
 
 # Turned round, and the channels in and out change places.
 flipped = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
-dx_too = conv2d_forward(dy, flipped, pads=(2, 2, 2, 2))  # kernel size − 1 on each side
+dx_too = conv2d_forward(dy, flipped, pads=(2, 2, 2, 2))  # 3 − 1 at the top, bottom, left, right
 dweight_too = conv2d_forward(x.swapaxes(0, 1), dy.swapaxes(0, 1)).swapaxes(0, 1)
 print("dx is a convolution of dy with the flipped kernel:", np.allclose(dx, dx_too))
 print("dW is a convolution of x with dy:                 ", np.allclose(dweight, dweight_too))
@@ -175,13 +184,15 @@ check_conv2d_backward(my_conv2d_backward)
 # %% [markdown]
 # ## The same with matrices
 #
-# With y = X Wᵀ + b there is nothing new to derive. It is a linear layer, and its gradients are matrix products:
+# With y = X Wᵀ + b there is nothing new to derive. X[m, k] is used in y[m, j] for every j, with the factor W[j, k];
+# W[j, k] in y[m, j] for every m, with the factor X[m, k]. Every use adds, and these sums are matrix products:
 #
 # $$dX = dy\, W \qquad dW^\top = X^\top dy \qquad db = \sum_m dy[m]$$
 #
 # dX holds a gradient for each *copy* of a pixel; adding the copies up gives dx. These three lines are
 # `conv2d_backward` in `minicrnn/layers/conv.py`. How does one trust such code? One asks the definition of a derivative:
 # move each input a little to both sides and look at the loss. The check for that is public; use it on your own layers.
+# (The first time, the library may say that it compiles a kernel. That is no error.)
 
 # %%
 torch.manual_seed(0)

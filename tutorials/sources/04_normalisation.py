@@ -194,6 +194,8 @@ check_batch_norm_backward(batch_norm_backward)
 # $$y[c] = x[c]\, d[c]^{-\beta} \qquad
 # d[c] = k + \frac{\alpha}{\text{size}}
 # \sum_{c' = c - \lfloor \text{size}/2 \rfloor}^{c + \lfloor (\text{size} - 1)/2 \rfloor} x[c']^2$$
+#
+# over those channels $c'$ that exist.
 
 # %%
 x = torch.tensor([1.0, 1, 1, 1, 5, 1, 1, 1, 1, 1])

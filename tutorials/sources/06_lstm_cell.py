@@ -120,10 +120,10 @@ for forget in (10.0, 4.0, 1.0):
         x, np.zeros(2), np.zeros(2), LSTMWeights(x_weight, h_weight, changed, np.zeros(8))
     )
     f = 1 / (1 + np.exp(-forget))
-    half_life = np.log(0.5) / np.log(f)
-    curves[f"bias of f {forget:g}: f = {f:.4f}, half is left after {half_life:,.1f} frames"] = (
-        trace("c", 1)
-    )
+    half_life = np.log(0.5) / np.log(f)  # in frames
+    after = f"{half_life:,.0f}" if half_life > 100 else f"{half_life:.1f}"
+    name = f"bias of f {forget:g}: f = {f:.5f}, half is left after {after} frames"
+    curves[name] = trace("c", 1)
 lstm_pictures.memories(image, curves, "c: letters so far")
 
 # %% [markdown]
@@ -192,8 +192,7 @@ check_cell_backward(cell_backward)
 torch.manual_seed(0)
 layer = mc.layers.LSTM(input_size=3, hidden_size=4, dtype=torch.float64)
 with mc.use_backend("torch"):
-    report = mc.check_gradients(layer, [torch.randn(5, 2, 3, dtype=torch.float64)])
-report
+    print(mc.check_gradients(layer, [torch.randn(5, 2, 3, dtype=torch.float64)]))
 
 # %% [markdown]
 # And the counter in the library's layer, which takes the same four arrays under torch's names:

@@ -56,16 +56,17 @@ lstm_pictures.gradient_over_time({name: gradient_norms(layer) for name, layer in
 #
 # ## Why: a product of T factors
 #
-# A plain network computes $h_t = \tanh(W h_{t-1} + \dots)$. The chain rule multiplies one matrix per frame,
+# A plain network computes $h_t = \tanh(W_{hh} h_{t-1} + \dots)$ for $t = 0 \dots T - 1$. The chain rule multiplies one
+# matrix per frame, the last frame's on the left,
 #
-# $$\frac{\partial h_T}{\partial h_t} = \prod_{k=t+1}^{T} \mathrm{diag}(1 - h_k^2)\, W$$
+# $$\frac{\partial h_{T-1}}{\partial h_t} = \prod_{k=T-1}^{t+1} \mathrm{diag}(1 - h_k^2)\, W_{hh}$$
 #
 # and a product of many similar factors is hardly ever near 1: with 0.5 per frame, 60 frames leave $10^{-18}$; with a
 # factor of 1.5, they make $10^{10}$. The first is called vanishing, the second exploding.
 #
 # In an LSTM the memory's own path has no matrix and no tanh on it: $c_t = f_t \odot c_{t-1} + \dots$, so
 #
-# $$\frac{\partial c_T}{\partial c_t} = \prod_{k=t+1}^{T} f_k \quad\text{(along this path)}$$
+# $$\frac{\partial c_{T-1}}{\partial c_t} = \prod_{k=t+1}^{T-1} f_k \quad\text{(along this path)}$$
 #
 # That is still a product. But its factors are gates, and the network can open them: the forget bias sets where they
 # start. With bias 4, $f = 0.982$ and $0.982^{60} = 0.34$. A gate is never above 1, so this path cannot explode. (The
@@ -79,7 +80,8 @@ lstm_pictures.gradient_over_time({name: gradient_norms(layer) for name, layer in
 # $$dh_t \leftarrow dh_t + dy_t \qquad\qquad (dx_t,\; dh_{t-1},\; dc_{t-1}) = \text{cell backward}(dh_t, dc_t)$$
 #
 # The weights are the same in each frame. What is used $T$ times gets a sum of $T$ gradients:
-# $dW_{hh} = \sum_t da_t\, h_{t-1}^T$.
+# $dW_{hh} = \sum_t da_t\, h_{t-1}^T$. (A frame is a column here. In `minicrnn/layers/lstm_sequence.py` it is a row of a
+# matrix, and the same sum reads $\sum_t da_t^T\, h_{t-1}$.)
 #
 # ## Exercise 1: the loop
 #
@@ -209,7 +211,8 @@ print(f"packed sequence: differs by {(out[:6, :1] - alone).abs().max():.1e}")
 # layer computes $W_{ih} x$ of all frames in one product before the loop, and the weight gradients of all frames in one
 # product after it. And the reverse direction is the forward recursion on mirrored sequences. Turned around within their
 # own lengths, both directions have the same lengths, so they run in one loop: each step is one batched product for the
-# two of them.
+# two of them. (That is the level of tensors, which a GPU runs. The CPU's kernel, `kernels/minicrnn_kernels/lstm.py`,
+# mirrors nothing: each direction is a task of its own, and the reverse one begins at the last frame.)
 #
 # ## What people get wrong
 #

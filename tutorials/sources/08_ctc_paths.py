@@ -1,12 +1,14 @@
 # %% [markdown]
 # # 8 · CTC: from paths to texts
 #
-# **Nineteen frames, five letters, and nobody says which frame shows which letter. What number should training make
+# **Sixteen frames, five letters, and nobody says which frame shows which letter. What number should training make
 # small?**
 #
-# It must be a number that is small when the network reads "hello", wherever in the image the letters stand. The idea of
-# CTC (Graves and others, 2006) fits in a sentence: *let each frame say one thing, and add up the probabilities of all
-# the ways to say the text.* Here are all of them, for a text so short that they fit on the screen:
+# A network looks at an image of a word, slice by slice from left to right. For each slice, a **frame**, it gives each
+# letter a probability. The number must be small when the network reads "hello", wherever in the image the letters
+# stand. The idea of CTC (connectionist temporal classification; Graves and others, 2006) fits in a sentence: *let each
+# frame say one thing, and add up the probabilities of all the ways to say the text.* Here are all of them for "el" in
+# four frames, a text so short that they fit on the screen:
 #
 # *25 minutes. You need: what a probability is. Nothing from the chapters before.*
 
@@ -37,8 +39,9 @@ ctc_pictures.draw_paths_of(y, [1, 2], names)
 # ## A path, and what it says
 #
 # On the left is what a network might put out for the middle of "hello": at each of T = 4 frames a probability for each
-# of K = 3 classes. A **path** π picks one class at each frame. There are K^T = 81 of them. Each says a text by two
-# rules, and their order matters:
+# of K = 3 **classes**, the letters e and l and the **blank** –, which says nothing. (In the array `y` a frame is a row;
+# in the picture it is a column, as in the image.) A **path** π picks one class at each frame. There are K^T = 3⁴ = 81
+# of them. Each says a text by two rules, and their order matters:
 #
 # 1. **merge** neighbours that are equal: `e e l l` becomes `e l`;
 # 2. then **drop** the blanks: `e – l –` becomes `e l`.
@@ -54,6 +57,9 @@ for path in ([1, 1, 2, 2], [1, 0, 2, 0], [1, 2, 0, 2], [1, 2, 2, 2], [0, 0, 0, 0
 
 # %% [markdown]
 # ### Exercise 1: `collapse`
+#
+# Write the two rules. Classes are numbers here, and the blank need not be class 0: `my_collapse([1, 1, 0, 2], 0)` is
+# `[1, 2]`. The library's `collapse`, used above, does the same.
 
 
 # %%
@@ -73,8 +79,9 @@ check_collapse(my_collapse)
 #
 # Given the image, CTC takes the frames to be independent: what frame 2 says does not depend on what frame 1 said. So
 # the probability of a path is a product over its frames, y[t, k] being the probability of class k at frame t. Different
-# paths exclude each other, so the probability of a *text* l is the sum over the paths that say it, B being the two
-# rules:
+# paths exclude each other, so the probability of a *text* l is the sum over the paths that say it. B stands for the two
+# rules, B(π) = l for "the path π says the text l". (This l is the paper's name for any text, the *labelling*; it is not
+# the letter l of the picture.)
 #
 # $$p(l) = \sum_{\pi:\ B(\pi) = l}\ \prod_t y[t, \pi_t]$$
 #
@@ -86,7 +93,7 @@ print("e e l l: ", *along, " product:", round(math.prod(along), 4))
 
 # %% [markdown]
 # Less than a tenth. Even so "el" is by far the likeliest text, because fifteen paths say it. All 81 paths together have
-# the probability 1, and so do all the texts they say:
+# the probability 1, and so do all the texts they say. (There happen to be fifteen texts, too.)
 
 # %%
 ctc_pictures.draw_texts(y, names)
@@ -94,9 +101,9 @@ ctc_pictures.draw_texts(y, names)
 # %% [markdown]
 # ### Exercise 2: the likelihood, by enumeration
 #
-# Sum over all paths that collapse to the target. `itertools.product(range(K), repeat=T)` gives all K^T paths, and
-# `collapse` from the library is there. Nobody computes it so in earnest, but it is the *definition*: the fast way of
-# the next chapter is right if it gives this number.
+# Sum over all paths that collapse to the target. `itertools.product(range(K), repeat=T)` gives all K^T paths, each a
+# tuple, and `collapse(path, blank)` from the library gives a list. Nobody computes it so in earnest, but it is the
+# *definition*: the fast way of the next chapter is right if it gives this number.
 
 
 # %%
@@ -116,9 +123,10 @@ def my_likelihood(probs, target, blank):
 check_likelihood(my_likelihood)
 
 # %% [markdown]
-# The **loss** is −ln p(l). It is 0 when the text is certain, and grows without end as it becomes impossible. The
-# library gives the same number as the sum over the 81 paths. It wants logarithms, frames first, and lengths, because a
-# batch has texts and images of several lengths:
+# The **loss** is −ln p(l), the number that was asked for. It is 0 when the text is certain, and grows without end as it
+# becomes impossible. The library gives the same number as the sum over the 81 paths. It wants logarithms, frames first,
+# and two lengths, T frames and L labels, because a batch has texts and images of several lengths (`reduction="none"`
+# says: do not average over the batch):
 
 # %%
 log_probs = torch.tensor(np.log(y))
@@ -141,8 +149,11 @@ print(f"p(l):           {math.exp(-loss):.6f}")
 # $$T \ \ge\ L + (\text{number of equal neighbours})$$
 #
 # 2L + 1 is another number: how many *states* the lattice of the next chapter has. Somebody once took one for the other.
-# The number of paths is known, too. With r equal neighbours it is the binomial $\binom{T + L - r}{2L}$; in the first
-# picture T = 4 and L = 2, so $\binom{6}{4} = 15$.
+# The number of paths is known, too. A path gives each of the L labels at least one frame, and each of the L + 1 gaps
+# (before, between, after) any number of blanks, the r gaps between equal neighbours at least one. That leaves
+# T − L − r frames to hand out freely among 2L + 1 labels and gaps. Lay these frames in a row and put 2L bars between
+# them, to say where one share ends and the next begins: T + L − r things in a row, 2L of them bars. So the number is
+# the binomial $\binom{T + L - r}{2L}$. In the first picture T = 4, L = 2 and r = 0, so $\binom{6}{4} = 15$.
 
 # %%
 ctc_pictures.draw_counts(["cat", "hello", "committee"], frames=24)
@@ -163,16 +174,17 @@ def my_frames_needed(target):
 check_frames_needed(my_frames_needed)
 
 # %% [markdown]
-# What does that mean for images? The small network of chapter 0 makes ⌊W/4⌋ − 1 frames of W pixels. By the folk rule
-# nearly twice the width would be needed, and whoever filters a data set by it throws good images away:
+# What does that mean for images? The small network of chapter 0 makes ⌊W/4⌋ − 1 frames of W pixels, so that n frames
+# need 4·(n + 1) pixels. By the folk rule up to twice the width would be needed, and whoever filters a data set by it
+# throws good images away:
 
 # %%
 model = mc.CRNN.from_preset("tiny", num_classes=27)
-print("word        frames needed   folk rule   least width in pixels")
+print("word        frames needed   folk rule   least width in pixels   by the folk rule")
 for word in ("cat", "hello", "committee", "aaaaa"):
-    labels = [ord(character) - 96 for character in word]
+    labels = [ord(character) - 96 for character in word]  # a is class 1, z is class 26
     needed, folk, width = frames_needed(word), 2 * len(word) + 1, model.min_width_for(labels)
-    print(f"{word:<12}{needed:>13}{folk:>12}{width:>24}")
+    print(f"{word:<12}{needed:>13}{folk:>12}{width:>24}{4 * (folk + 1):>19}")
 
 # %% [markdown]
 # And when a text does not fit? The loss is infinite, and says so. `zero_infinity=True` makes 0 of it, loss and

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 9 · CTC: alpha and beta
 #
-# **A word of 5 letters in 16 frames can be said in 184,756 ways. How does one add them all up in 176 steps?**
+# **"hello" can be said in 184,756 ways in 16 frames. How does one add them all up in 176 steps?**
 #
 # By noticing that they share their beginnings. Below, two waves run over the word "hello": α adds up all ways to *come*
-# to a place, β all ways to *go on* from it. Where they meet, their product is all ways *through* it. Watch:
+# to a place, β all ways to *go on* from it. Where both have been, their product gives all ways *through* it. Watch:
 #
-# (Colours are shares: each column adds up to 1.)
+# (The colours are shares, from 0, dark, to 1, yellow; each column adds up to 1. The rows are explained next.)
 #
 # *30 minutes. You need: chapter 8.*
 
@@ -41,15 +41,17 @@ lattice_pictures.sweep(log_probs, hello, letters)
 # ## A path is a walk
 #
 # Put a blank before, between and after the labels: "el" becomes `– e – l –`. These are the **states**, S = 2L + 1 of
-# them (this is where the 2L + 1 of the folk rule comes from). A path that says "el" walks through them from top to
-# bottom while the frames go from left to right. At each frame it does one of three things:
+# them (this is where the 2L + 1 of the folk rule comes from). In the picture each is a row, each frame a column, and
+# each circle, a **node**, is a state at a frame. A path that says "el" walks from node to node, one column to the right
+# at a time, and never up. From one frame to the next it does one of three things:
 #
-# - it **stays** (`e e`: the letter lasts, or the blank does);
+# - it **stays** in its row (`e e`: the letter lasts, or the blank does);
 # - it **steps** to the next state;
-# - it **skips** a blank (orange): from e straight to l.
+# - it **skips** a blank (a thin orange arrow): from e straight to l.
 #
-# It starts in one of the first two states and ends in one of the last two (ringed). Each of the fifteen paths of
-# chapter 8 is one walk, and each walk is one path. Here is `e – l l`:
+# It starts in one of the first two states and ends in one of the last two (ringed): the blanks before and after the
+# text may be left out. Each of the fifteen paths of chapter 8 is one walk, and each walk is one path. Here, thick, is
+# `e – l l`:
 
 # %%
 names = ["–", "e", "l"]
@@ -60,13 +62,14 @@ lattice_pictures.draw_lattice([1, 2], names, frames=4, path=[1, 2, 3, 3])
 # %% [markdown]
 # ## When may a blank be skipped?
 #
-# Now the same for "ll". There is one orange arrow less in each frame, and that arrow is everything: from l straight to
-# l would be `l l`, which merges to one letter. So:
+# Now the same for "ll". The orange arrows are gone, and they are everything: from l straight to l would be `l l`, which
+# merges to one letter. So:
 #
 # > A path may step from state s − 2 to state s if s is a **label** and **differs** from state s − 2.
 #
 # The first condition keeps a path from jumping from blank to blank, over a letter. The second keeps double letters
-# apart.
+# apart. (You may notice that the second implies the first: a blank never differs from the blank two states above. Both
+# are said because they have different reasons.) States 0 and 1 have no state two above, so nothing skips to them.
 
 # %%
 lattice_pictures.draw_lattice([2, 2], names, frames=4, title="“ll”: nothing may be skipped")
@@ -96,9 +99,10 @@ check_may_skip(my_may_skip)
 #
 # $$\alpha_t(s) = y_t(s)\,\bigl(\alpha_{t-1}(s) + \alpha_{t-1}(s-1) + [\text{may skip}]\ \alpha_{t-1}(s-2)\bigr)$$
 #
-# where y_t(s) is the probability of the class of state s at frame t. At t = 0 there are the two starts, y_0(0) and
-# y_0(1), and 0 elsewhere. By hand, with the numbers of y (frame 0: 0.2 for –, 0.7 for e; frame 1: 0.3, 0.4, and 0.3 for
-# l):
+# where y_t(s), the **emission**, is the probability of the class of state s at frame t: y[t, states[s]]. The bracket is
+# 1 where the rule allows the skip, else 0; where there is no state s − 1 or s − 2, the term is 0. At t = 0 there are
+# the two starts, α_0(0) = y_0(0) and α_0(1) = y_0(1), and 0 elsewhere. By hand, with the numbers of y (frame 0: 0.2 for
+# –, 0.7 for e; frame 1: 0.3 for –, 0.4 for e, 0.3 for l):
 #
 # - α₀ = 0.2, 0.7, 0, 0, 0
 # - α₁(0) = 0.3 · 0.2 = 0.06
@@ -115,7 +119,8 @@ lattice_pictures.draw_lattice([1, 2], names, frames=4, values=np.exp(alphas), ti
 
 # %% [markdown]
 # The two ringed nodes on the right hold all complete walks: p(l) = α₃(3) + α₃(4). It is the number of chapter 8,
-# without writing out one path. Each node took two additions and a product at most, and there are T · S nodes.
+# without writing out one path. Each node took two additions and a product at most, and there are T · S nodes (for
+# "hello" 16 · 11 = 176: the steps of the question above).
 
 # %%
 print("by the lattice:    ", np.exp(alphas[-1, -2:]).sum())
@@ -130,18 +135,18 @@ print("by the 81 paths:   ", math.exp(-ctc_loss_by_enumeration(np.log(y), [1, 2]
 lattice_pictures.draw_underflow(frames=700)
 
 # %% [markdown]
-# So one keeps ln α. A product becomes a sum. A sum becomes *logaddexp*, which takes the larger one out so that nothing
-# overflows or vanishes:
+# (At 0.3 a frame, a float32 is 0 after 87 frames.) So one keeps ln α. A product becomes a sum. A sum becomes
+# *logaddexp*. It takes the larger one out, eᵃ + eᵇ = eᵃ (1 + eᵇ⁻ᵃ) for a ≥ b, so that nothing overflows or vanishes:
 #
 # $$\ln(e^a + e^b) = \max(a, b) + \ln\bigl(1 + e^{-|a - b|}\bigr)$$
 #
 # ln 0 is −∞, and `np.logaddexp(-np.inf, a)` is a, as it should be. (`np.logaddexp.reduce(list)` adds several.) There is
-# another way, to rescale α every few frames, which is what the fast kernel does; it is in `ctc_cpu.py`.
+# another way, to rescale α every few frames, which is what the fast kernel does (`ctc_cpu.py`, see the end).
 #
 # ### Exercise 2: α in log space
 #
-# Return ln α, [T, S]. `extended_target(target, blank)` gives the states, and `may_skip(states, s, blank)` is yours, or
-# the library's. One of the drawn cases has 300 frames.
+# Return ln α, [T, S]. `extended_target(target, blank)` gives the states, and `may_skip(states, s, blank)` is the
+# library's, your exercise 1. What is 0 in the formula is −∞ here. One of the drawn cases has 300 frames.
 
 
 # %%
@@ -188,13 +193,15 @@ check_loss_from_alphas(my_loss_from_alphas)
 #
 # The loss needs α alone. The *gradient* (chapter 10) asks of every node: how much of p(l) goes through you? For that
 # one must know what can still happen. β_t(s) is the probability of saying frames t … T − 1 from state s and ending
-# well. It is α read backwards:
+# well, the emission of frame t included. It is α read backwards:
 #
 # $$\beta_t(s) = y_t(s)\,\bigl(\beta_{t+1}(s) + \beta_{t+1}(s+1) +
 # [\text{may skip from } s \text{ to } s+2]\ \beta_{t+1}(s+2)\bigr)$$
 #
-# from the last two states of the last frame. Both α and β hold the emission y_t(s) of their own frame, so a walk
-# through (t, s) counts it twice; hence the division:
+# where it begins with the two ends, β_{T−1}(S − 1) and β_{T−1}(S − 2), each the emission there, and 0 elsewhere. Now
+# take a node. Every way to come to it can be followed by every way to go on, and to multiply all ways of the one kind
+# with all of the other is to multiply the sums, α and β. Only, both hold the emission y_t(s) of their own frame, so a
+# walk through (t, s) counts it twice; hence the division:
 #
 # $$\frac{\alpha_t(s)\,\beta_t(s)}{y_t(s)} = \text{the probability of all walks through } (t, s)$$
 #
@@ -213,13 +220,14 @@ lattice_pictures.draw_lattice(
 # %% [markdown]
 # ## In earnest
 #
-# The library runs α and β for a whole batch at once. For "hello" in 16 frames:
+# The library runs α and β for a whole batch at once. For "hello" in 16 frames (the number of paths is the formula of
+# chapter 8, with one pair of equal neighbours):
 
 # %%
 frames, target, T, L = map(torch.tensor, (log_probs, hello, 16, 5))
 loss = mc.ctc_loss(frames, target, T, L, reduction="none")
 print("mc.ctc_loss:             ", loss.item())
-print("from the naive α:        ", -np.logaddexp.reduce(ctc_alphas(log_probs, hello)[-1, -2:]))
+print("by exercises 2 and 3:    ", -np.logaddexp.reduce(ctc_alphas(log_probs, hello)[-1, -2:]))
 print("paths of “hello”:        ", f"{math.comb(16 + 5 - 1, 10):,}")
 print("nodes of the lattice:    ", 16 * 11)
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 10 · CTC: the gradient
 #
-# **The network read "ooohohlohhhh" and the truth is "hello". Which frame should now say what instead?**
+# **The network, untrained, reads "oh", and the truth is "hello". Which frame should now say what instead?**
 #
 # Nobody knows where the letters are. And yet after forty steps each letter has found a place. Look at the rows from
 # top to bottom: the network makes up its own teacher, follows it a little, and the teacher gets better.
@@ -182,7 +182,8 @@ for name, function in (("ours ", mc.ctc_loss), ("torch", torch.nn.functional.ctc
 # ## What people get wrong
 #
 # - **Forgetting that a class has several states.** The blanks and double letters must be added, not overwritten.
-# - **α·β without the division by y.** The frame's own emission is in both.
+# - **α·β without the division by y.** The frame's own emission is in both. (The CPU's kernel,
+#   `kernels/minicrnn_kernels/ctc_cpu_lattice.py`, leaves it out of its β, and so it need not divide.)
 # - **The sign.** The loss falls along −gradient; a letter that is missing has a *negative* entry.
 # - **Backpropagating through the recursion.** Autograd through T logaddexps gives the same matrix, at several times the
 #   cost and with NaN where −∞ meets −∞. The closed form needs no graph.

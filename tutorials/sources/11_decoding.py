@@ -117,7 +117,7 @@ picture
 #
 # By hand, with $l$ = "a", `blank_p` = 0.25, `label_p` = 0.5 and a frame that says a with 0.3: "a" keeps
 # 0.3 · 0.5 = 0.15 as `label_p`; "aa" gets 0.3 · 0.25 = 0.075. The two a's of "aa" need a blank between them, and only
-# a quarter of the paths have one.
+# the paths of `blank_p`, a third of the 0.75, have one.
 #
 # ## Exercise 2: one step of the beam
 #
@@ -202,8 +202,8 @@ for word_read in reading.words:
 # shorter, $d(a, c) \le d(a, b) + d(b, c)$. A BK-tree is built on that: each child hangs on a branch that is labelled
 # with its distance $k$ to the parent, and the **whole subtree** below that branch stands at distance $k$ from it.
 #
-# Say the query is at distance $d$ from the node. If some word $w$ below branch $k$ is within δ of the query, the
-# triangle inequality, used twice, gives
+# Say the query $q$ is at distance $d$ from the node's word $v$. If some word $w$ below branch $k$ is within δ of the
+# query, the triangle inequality, used twice, gives
 #
 # $$k = d(v, w) \le d(v, q) + d(q, w) \le d + \delta$$
 # $$d = d(v, q) \le d(v, w) + d(w, q) \le k + \delta$$
@@ -258,7 +258,8 @@ check_within(within)
 # %% [markdown]
 # The library's `Lexicon` has both: `method="bk-tree"` is the paper's, and `method="trie"` is exact, an argmax over all
 # words by branch and bound. The paper's can miss the best word when the greedy reading is more than δ away from it. In
-# return, a sample that shows none of the words gets none.
+# return, it notices when a sample shows none of the words: none is near. (The answer is then the trie's, and the
+# reading's `method` says so.)
 
 # %%
 print(lexicon.within("hllo", delta=1))

@@ -29,7 +29,8 @@ if MY_FOLDER is None:
     )
 else:
     alphabet, everything = training.items_of_folder(MY_FOLDER)
-    items, unseen = everything[len(everything) // 10 :], everything[: len(everything) // 10]
+    tenth = max(1, len(everything) // 10)
+    items, unseen = everything[tenth:], everything[:tenth]
 
 watched = unseen[min(4, len(unseen) - 1)]
 model = training.small_model(alphabet)
@@ -56,7 +57,8 @@ training_pictures.alignment_emerging(watched, history, receptive_field(model.win
 # %%
 texts = training.read(model, unseen, alphabet)
 right = sum(text == item.text for text, item in zip(texts, unseen, strict=True))
-print(f"{right} of {len(unseen)} numbers by writers never seen are read right")
+whose = "numbers by writers never seen" if MY_FOLDER is None else "images kept aside"
+print(f"{right} of {len(unseen)} {whose} are read right")
 training_pictures.readings(unseen[:10], texts)
 
 # %% [markdown]

@@ -49,9 +49,12 @@ speed_pictures.time_bars(
 )
 
 # %% [markdown]
-# All four compute the same $y[n, j, h, w] = \sum_{i, u, v} x[n, i, h + u, w + v]\; W[j, i, u, v]$. The first pays for
-# the interpreter at each of 1.9 billion products. The second hands whole arrays to a matrix product (the matrix of
-# windows, chapter 2). The third *does less*.
+# All four compute the same sum, with the padded image $xp$ (the loops with $b = 0$):
+#
+# $$y[n, j, h, w] = b[j] + \sum_{i, u, v} xp[n, i, h + u, w + v]\; W[j, i, u, v]$$
+#
+# The first pays for the interpreter at each of 1.9 billion products. The second hands whole arrays to a matrix product
+# (the matrix of windows, chapter 2). The third *does less*.
 #
 # ## Two limits
 #
@@ -199,7 +202,7 @@ print(
     "Winograd:",
     A.T @ ((G @ g) * (B.T @ d)),
     "  definition:",
-    [g @ d[j : j + 3] for j in range(2)],
+    np.array([g @ d[j : j + 3] for j in range(2)]),
 )
 
 # %% [markdown]
@@ -228,10 +231,12 @@ for level in ("torch", "numba"):
 # %% [markdown]
 # ## What people get wrong
 #
-# - **Optimising what takes no time.** Measure first. Of a training step's time three quarters are convolutions.
+# - **Optimising what takes no time.** Measure first. Of the time that the layers of `vgg` take, four fifths are
+#   convolutions (`benchmarks/results/layers.md`).
 # - **Timing the first call.** It compiles. And timing one after the other: machines change their speed. Take turns.
 # - **`prange` over the axis that is summed**, as above.
-# - **Counting operations only.** A ReLU has next to none, and took longer than a small convolution before it was fused.
+# - **Counting operations only.** A ReLU has next to none. Yet torch takes as long for the first ReLU of `vgg` as for
+#   the convolution before it.
 # - **Too many threads.** Torch's and Numba's pools on the same two cores wait for each other, if they are two pools.
 # - **Trusting a fast kernel without a slow one.** Every kernel here is compared with the loops at the top.
 #

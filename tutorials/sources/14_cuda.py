@@ -238,7 +238,7 @@ for n, text in enumerate(texts):
 # | α travels through shared memory, a barrier a frame | from lane to lane by *shuffle* within a warp: no barrier |
 # | α to the end, then β back: 2T steps | one warp runs α forward, another β backward, and they meet: T steps |
 # | each emission is read when it is needed | a few frames ahead, while the arithmetic of this one is still going on |
-# | natural logarithms | base 2, for which the hardware has instructions |
+# | natural logarithms, so that nothing underflows | a float32 mantissa with an exponent of its own: no logarithm |
 #
 # It is compared with this one, and both with the naive level, state by state, and not only by their losses.
 #
@@ -260,4 +260,4 @@ for n, text in enumerate(texts):
 #   of Rush, *GPU-Puzzles*.
 # - `kernels/minicrnn_kernels/ctc_cuda_readable.py`, then `ctc_cuda.py`. `minicrnn/checks/block.py` is the small machine
 #   that played your kernels.
-# - Chapter 13 has the same recursion on a CPU, where a batch is parallel over its samples.
+# - `kernels/minicrnn_kernels/ctc_cpu.py` has the same recursion on a CPU, where a batch is parallel over its samples.
