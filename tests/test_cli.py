@@ -1,5 +1,6 @@
 """The command line, as a user sees it: its output. The errors are in test_cli_errors.py."""
 
+import dataclasses
 import io
 import json
 import os
@@ -17,6 +18,7 @@ from minicrnn import cli
 from minicrnn.checkpoint import load_model, save_model
 from minicrnn.crnn import CRNN
 from minicrnn.text import Alphabet
+from minicrnn.training import TrainOptions
 from minicrnn.training.run import RunResult
 from tests.commands import SMALL, run
 from tests.samples import WORDS, word_folder
@@ -182,9 +184,23 @@ def test_train_gets_only_the_options_that_were_given(words, tmp_path, monkeypatc
     assert run("train", words, "--out", tmp_path) == 0
     assert seen == {}
     # A value that equals the default is given, too.
+    saved = {"options": dataclasses.asdict(TrainOptions(epochs=1, rate=1.0)), "source": {}}
+    monkeypatch.setattr(cli.train, "read_identity", lambda path: saved)
     assert run("train", words, "--out", tmp_path, "--resume", "--batch-size", 32, "--no-amp", "--lr", 1, "--val", words,
                "--alphabet", "ab") == 0  # fmt: skip
     assert seen == {"resume": True, "batch_size": 32, "amp": False, "rate": 1.0, "val": words, "alphabet": "ab"}
+
+
+def test_a_run_is_made_longer(words, tmp_path, capsys):
+    command = ["train", words, "--out", tmp_path / "run"]
+    assert run(*command, *SMALL, "--schedule", "constant", "--warmup", 0, "--epochs", 1) == 0
+    assert run(*command, "--resume", "--epochs", 4, "--cooldown", 0.5) == 0
+    assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 5
+    capsys.readouterr()
+    assert run(*command, "--resume", "--epochs", 5) == 1
+    assert "the 12 steps already taken would have had other learning rates" in capsys.readouterr().err.replace(
+        "\n", " "
+    )
 
 
 def test_labels_in_file_names(tmp_path):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from minicrnn.checkpoint import CheckpointError
 from minicrnn.cli.common import INTERRUPTED, MAX_SEED, Labels, Pattern, app, console
 from minicrnn.cli.config import read_config
 from minicrnn.crnn import CRNN
@@ -15,7 +16,8 @@ from minicrnn.text import Alphabet
 from minicrnn.training import TrainOptions, train
 from minicrnn.training.mix import DEFAULT_VALIDATE_EVERY_STEPS
 from minicrnn.training.options import DEFAULT_EPOCHS
-from minicrnn.training.run import choose_options
+from minicrnn.training.run import STATE, choose_options
+from minicrnn.training.state import read_identity
 
 DEFAULT = TrainOptions  # the class attributes of a dataclass are its defaults
 
@@ -157,19 +159,21 @@ def _require_usable(given: dict[str, Any]) -> None:
 
     Raises:
         OptionError: one is missing, is out of range, or does not go with another.
+        CheckpointError: there is no run to resume, or it may not go on with these options.
     """
     if "out" not in given:
         raise OptionError("give a folder for the run, with --out")
     fields = {field.name for field in dataclasses.fields(TrainOptions)}
     options = {name: value for name, value in given.items() if name in fields}
+    saved = read_identity(Path(given["out"]) / STATE) if given.get("resume") else None
+    source = given if saved is None else saved.get("source", {}) | given  # the saved run has what is not given
     try:
-        if given.get("resume"):  # the saved run has what is not given
-            chosen = TrainOptions(**{"epochs": None if "steps" in options else 1, **options})
-        else:
-            chosen, _ = choose_options(options, given, given.get("data"))
+        chosen, _ = choose_options(options, source, given.get("data"), saved)
         with torch.device("meta"):  # sizes only: no memory, no time
             CRNN.from_preset(chosen.preset, 2, out_channels=chosen.out_channels, hidden_size=chosen.hidden_size)
         if "alphabet" in given:
             Alphabet(given["alphabet"])
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise OptionError(str(error)) from error
