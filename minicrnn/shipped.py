@@ -18,7 +18,7 @@ def shipped_names() -> list[str]:
 def model_file(model: str | Path) -> Path:
     """The file of a model: what is given, or, for a name such as "words", the one that came with minicrnn.
 
-    A name has no slash and no suffix. A file that is called so comes first.
+    A name has no slash and no suffix. A file that is called so comes first; a folder does not.
 
     Raises:
         CheckpointError: there is neither such a file nor such a model.
@@ -27,14 +27,14 @@ def model_file(model: str | Path) -> Path:
     'best.safetensors'
     """
     path = Path(model)
-    if path.name != str(model) or path.suffix or path.exists():
+    if path.name != str(model) or path.suffix or path.is_file():
         return path
     if str(model) in shipped_names():
         return WEIGHTS / f"{model}{SUFFIX}"
     names = ", ".join(shipped_names())
     raise CheckpointError(
         f"{model}: there is no such file, and no model of that name comes with this minicrnn "
-        f"({f'there are {names}' if names else 'none does: no weights are shipped yet'}). Give a model file such as "
+        f"({f'there are {names}' if names else 'this installation has none'}). Give a model file such as "
         "RUN/best.safetensors; minicrnn train makes one"
     )
 

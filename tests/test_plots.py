@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from minicrnn.backend import use_backend
 from minicrnn.checkpoint import CheckpointError
 from minicrnn.crnn import CRNN
-from minicrnn.ctc import posteriors
+from minicrnn.ctc import NGramModel, beam_search, posteriors
 from minicrnn.naive import ctc_decoding as naive
 from minicrnn.plots import beam, lattice, plot_all, plot_beam, plot_curves, plot_lattice, plot_reading, plot_reliability
 from minicrnn.reader import Reader
@@ -29,6 +30,7 @@ def row(step, **values):
         "val_loss": 2 / step,
         "val_word_accuracy": 0.5,
         "val_cer": 0.1,
+        "val_protocol_accuracy": 0.6,
     } | values
 
 
@@ -130,6 +132,21 @@ def test_the_beam_is_that_of_the_search(tmp_path, seed):
     texts = plot_beam(log_probs, Alphabet("abc"), tmp_path / "b.png", width=3)
     assert texts == [Alphabet("abc").decode(text) for text, _ in expected]
     assert colours(tmp_path / "b.png") > 20
+
+
+def test_the_beam_with_a_language_model(tmp_path):
+    """The texts of the search, in its order: a model that likes "c" and a hotword change both."""
+    log_probs, alphabet = emissions(1, 7, 4), Alphabet("abc")
+    options = {
+        "language_model": NGramModel.train(["cc", "cab"], 2).graph([None, *"abc"]),
+        "weight": 2.0,
+        "hotwords": [[3, 1]],
+    }
+    with use_backend("torch"):
+        ((*found,),) = beam_search(log_probs, None, 4, 4, **options)
+    texts = plot_beam(log_probs, alphabet, tmp_path / "b.png", width=4, **options)
+    assert texts == [alphabet.decode(one.labels) for one in found]
+    assert texts != plot_beam(log_probs, alphabet, tmp_path / "b.png", width=4)
 
 
 def test_rows_of_the_tree_are_shared_one_behind_the_other_only():

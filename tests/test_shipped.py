@@ -2,16 +2,21 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import minicrnn
 from minicrnn import shipped
-from minicrnn.checkpoint import CheckpointError, save_model
+from minicrnn.checkpoint import CheckpointError, load_model, save_model
+from minicrnn.cli.config import read_config
 from minicrnn.crnn import CRNN
+from minicrnn.data import render_word
 from minicrnn.shipped import model_file, shipped_names, split_model
 from minicrnn.text import Alphabet
 from tests.commands import run
 from tests.samples import word_folder
+
+RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 @pytest.fixture
@@ -37,10 +42,16 @@ def test_a_file_of_that_name_comes_first(weights, tmp_path, monkeypatch):
     assert model_file("./run/words") == Path("run/words")
 
 
+def test_a_folder_of_that_name_does_not(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words").mkdir()
+    assert model_file("words") == weights / "words.safetensors"
+
+
 def test_without_weights_the_error_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(shipped, "WEIGHTS", tmp_path / "none")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=r"words: there is no such file, .*no weights are shipped yet.*train"):
+    with pytest.raises(CheckpointError, match=r"words: there is no such file, .*this installation has none.*train"):
         minicrnn.Reader.load("words")
 
 
@@ -71,3 +82,25 @@ def test_the_model_comes_first():
         Path("words"),
         [Path("b.png"), Path("a.safetensors")],
     )
+
+
+def test_the_reader_of_words_reads_what_it_has_not_seen():
+    """Words in Pillow's own font, which was not among those that it was trained with."""
+    reader, rng = minicrnn.Reader.load("words"), np.random.default_rng(0)
+    texts = ["Exit", "STATION", "market", "2026", "Coffee", "$12.50", "hello", "Street", "OPEN", "No.7"]
+    readings = reader.read([render_word(text, rng) for text in texts])
+    right = [reading.text == text for reading, text in zip(readings, texts, strict=True)]
+    assert sum(right) >= 9, [reading.text for reading in readings]
+
+
+def test_the_weights_are_those_of_the_recipe():
+    file = model_file("words")
+    assert file.stat().st_size <= 10_000_000
+    recipe, checkpoint = read_config(RECIPES / "words.toml"), load_model(file)
+    assert "".join(checkpoint.alphabet.characters) == recipe["alphabet"]
+    options = checkpoint.notes["options"]
+    render = recipe.pop("render")
+    assert render == {"fonts": ["packaged"]}
+    assert {name: options[name] for name in recipe if name != "alphabet"} == {
+        name: value for name, value in recipe.items() if name != "alphabet"
+    }

@@ -30,9 +30,12 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     losses.set_ylabel("CTC loss per character (nats)")
     losses.set_yscale("log")
     losses.legend()
-    percent = {name: [100 * row[name] for row in rows] for name in ("val_word_accuracy", "val_cer")}
-    scores.plot(steps, percent["val_word_accuracy"], color=GREEN, label="words right", marker=".")
-    scores.plot(steps, percent["val_cer"], color=ORANGE, label="characters wrong (CER)", marker=".")
+    for name, colour, label in (
+        ("val_protocol_accuracy", BLUE, "words right, a–z and 0–9 in any case"),
+        ("val_word_accuracy", GREEN, "words right"),
+        ("val_cer", ORANGE, "characters wrong (CER)"),
+    ):
+        scores.plot(steps, [100 * row[name] for row in rows], color=colour, label=label, marker=".")
     scores.set_ylabel("validation (%)")
     scores.set_ylim(0, 100)
     scores.legend()
