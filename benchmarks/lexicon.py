@@ -11,7 +11,7 @@ Words come from a file of one word a line (a tab and a count may follow), the mo
     pip install flashlight-text symspellpy
     python benchmarks/lexicon.py
     python benchmarks/lexicon.py --words words.txt
-    python benchmarks/lexicon.py --model RUN/best.safetensors --data FOLDER
+    python benchmarks/lexicon.py --model RUN/best.safetensors --data FOLDER --out benchmarks/results/lexicon.md
 
 With a model, what it says of a folder's images is read, too. They need not show words: the lexicon is then their texts,
 and strings of the model's characters as long as these.
@@ -176,6 +176,7 @@ def main(
     threads: Annotated[int, typer.Option(help="Ours; flashlight-text has one.")] = 1,
     model: Annotated[Path | None, typer.Option(help="A trained model, whose emissions are read, too.")] = None,
     data: Annotated[Path | None, typer.Option(help="Labelled images for it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the table to this file, too.")] = None,
 ) -> None:
     torch.set_num_threads(threads)
     listed = word_list(words, count)
@@ -188,12 +189,16 @@ def main(
         rows.append(measure(kind, log_probs, lexicon, listed, seconds, peers))
     if model and data:
         rows.append(measure("trained model", *of_model(model, data, count, samples), seconds, peers))
-    print(
-        f"{len(lexicon):,} words, T = {T}, K = {K}, a batch of {samples}; milliseconds a sample, {machine(threads)}\n"
-    )
-    print(table(rows, samples))
+    lines = [
+        f"{len(lexicon):,} words, T = {T}, K = {K}, a batch of {samples}; milliseconds a sample, {machine(threads)}",
+        "",
+        table(rows, samples),
+    ]
     if not peers:
-        print("\nflashlight-text is not installed, so that there is nothing to compare with")
+        lines += ["", "flashlight-text is not installed, so that there is nothing to compare with"]
+    print("\n".join(lines))
+    if out:
+        out.write_text("# `benchmarks/lexicon.py`\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

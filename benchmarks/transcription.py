@@ -6,6 +6,7 @@ word, on so many threads as are given, and include the characters' spans and con
 
     python benchmarks/transcription.py RUN/best.safetensors FOLDER --labels test.tsv
     python benchmarks/transcription.py RUN/best.safetensors FOLDER --labels test.tsv --words words.txt
+    python benchmarks/transcription.py RUN/best.safetensors FOLDER --labels test.tsv --out results.md  # adds a section
 
 The words are symspellpy's unless a file is given, most frequent first; those that the alphabet cannot spell are left
 out. With ``--random`` they are strings of the model's own characters, as long as the truths: captchas are no words. The
@@ -74,6 +75,7 @@ def main(
     order: Annotated[int, typer.Option(help="Of the n-gram model of characters.")] = 6,
     weight: Annotated[float, typer.Option(help="Of the n-gram model: choose it on validation data.")] = 0.3,
     threads: Annotated[int, typer.Option(help="For all.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Add the table to this file, too, in a section of its own.")] = None,
 ) -> None:
     torch.set_num_threads(threads)
     reader, draw = mc.Reader.load(model, "cpu"), random.Random(0)
@@ -102,10 +104,19 @@ def main(
     greedy = found["greedy"]
     network = 1000 * (greedy.seconds - greedy.decode_seconds) / len(greedy.predictions)
     kind = "random strings" if random_words else "words"
-    print(f"{len(greedy.predictions)} images; {len(listed):,} {kind} to draw from; {machine(threads)};")
-    print(f"opening an image and running the network: {network:.2f} ms a word\n")
-    print("| how | word accuracy | CER | calibration error | decoding, ms a word |\n|---|---|---|---|---|")
-    print("\n".join(row(name, one) for name, one in found.items()))
+    lines = [
+        f"{len(greedy.predictions)} images; {len(listed):,} {kind} to draw from; {machine(threads)};",
+        f"opening an image and running the network: {network:.2f} ms a word",
+        "",
+        "| how | word accuracy | CER | calibration error | decoding, ms a word |",
+        "|---|---|---|---|---|",
+        *(row(name, one) for name, one in found.items()),
+    ]
+    print("\n".join(lines))
+    if out:
+        head = "" if out.exists() else "# `benchmarks/transcription.py`\n"
+        with out.open("a", encoding="utf-8") as file:
+            file.write("\n".join([f"{head}\n## {data.resolve().name}", "", *lines]) + "\n")
 
 
 if __name__ == "__main__":

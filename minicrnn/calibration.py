@@ -29,7 +29,7 @@ from minicrnn.reader import Reader
 from minicrnn.reliability import calibration_error, reliability
 
 MOST_IMAGES = 2000  # one number is fitted; more images would not change it
-LEAST = 5  # so many right readings, and so many wrong ones, or the temperature stays 1
+LEAST = 5  # so many right readings, and so many wrong ones, or the temperature stays what it is
 TEMPERATURES = np.exp2(np.arange(-16, 17) / 8)  # 1/4 … 4, each 9 % above the last
 _NEARLY = 1e-7  # a confidence is kept so far from 0 and 1: one mistake of a sure reader would outweigh all else
 
@@ -39,13 +39,14 @@ class Calibration:
     """A fitted temperature, and what it was fitted on.
 
     Attributes:
-        temperature: τ. 1 where there are too few mistakes, or too few right readings, to fit one.
+        temperature: τ. What the reader had where there are too few mistakes, or too few right readings, to fit one.
         images: how many it was fitted on.
         mistakes: how many of them were read wrong.
         error_before: ECE on these images at temperature 1.
         error_after: ECE on these images at τ; on others it is a little larger, as of anything fitted.
         drift: how many pixels, at the model's height, characters are said too far right (:mod:`minicrnn.drift`).
-        drift_characters: of how many characters that is the median; of fewer than 20 it is taken to be 0.
+        drift_characters: of how many characters that is the median; of fewer than 20 none is taken, and the drift is
+            what the reader had.
     """
 
     temperature: float
@@ -107,16 +108,17 @@ def calibrate(
         if progress:
             progress(done, len(chosen))
     mistakes = int((~right).sum())
-    fitted = 1.0 if min(mistakes, len(chosen) - mistakes) < LEAST else best_temperature(confidences, right)
-    reader.temperature = fitted
+    if min(mistakes, len(chosen) - mistakes) >= LEAST:
+        reader.temperature = best_temperature(confidences, right)
+    fitted = reader.temperature
     before, after = (
         calibration_error(reliability(_at(confidences, each).tolist(), right.tolist())) for each in (1.0, fitted)
     )
-    reader.drift = 0.0  # what is measured is what the reader does not allow for
+    earlier, reader.drift = reader.drift, 0.0  # what is measured is what the reader does not allow for
     right_ones = [chosen[n] for n in np.flatnonzero(right)]
     drift = measure_drift(reader, [images[i] for i in right_ones], [truths[i] for i in right_ones], reader.model.height)
-    reader.drift = drift.pixels
-    return Calibration(fitted, len(chosen), mistakes, before, after, drift.pixels, drift.characters)
+    reader.drift = drift.pixels if drift.characters >= LEAST_CHARACTERS else earlier
+    return Calibration(fitted, len(chosen), mistakes, before, after, reader.drift, drift.characters)
 
 
 @torch.inference_mode()

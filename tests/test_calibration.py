@@ -120,6 +120,12 @@ def test_without_mistakes_nothing_is_fitted(reader, mistakes):
     assert (found.drift_characters < 20) == ("places stay as they are" in str(found))
 
 
+def test_what_cannot_be_fitted_stays(reader):
+    reader.temperature, reader.drift = 1.5, 2.0
+    found = calibrate(reader, pictures(3), ["never"] * 3)
+    assert (found.temperature, found.drift) == (reader.temperature, reader.drift) == (1.5, 2.0)
+
+
 def test_a_few_thousand_images_are_enough(reader, monkeypatch):
     monkeypatch.setattr("minicrnn.calibration.MOST_IMAGES", 3)
     images = pictures(9)

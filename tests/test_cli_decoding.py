@@ -79,24 +79,43 @@ def test_impossible_texts_are_json_too():
 
 def test_words_of_a_lexicon_are_read(model, words, files, capsys):
     images = [words / f"{i}.png" for i in range(4)]
-    for option in ("trie", "bk-tree"):
+    for options in (["trie"], ["bk-tree", "--delta", 9]):
         assert run("read", model, *images, "--format", "json", "--lexicon", files / "words.txt",
-                   "--lexicon-method", option, "--delta", 9) == 0  # fmt: skip
+                   "--lexicon-method", *options) == 0  # fmt: skip
         assert all(record["text"] in WORDS for record in records(capsys))
     assert run("read", model, *images, "--format", "json", "--lexicons", files / "each.tsv") == 0
     found = records(capsys)
     assert all(record["text"] in (WORDS[i], "feed") for i, record in enumerate(found))
     (files / "other.tsv").write_text("9.png\tcab\n")
     assert run("read", model, *images, "--lexicons", files / "other.tsv") == 1
-    assert "--lexicons has no words for" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "other.tsv has no line for 4 of 4 images, first" in said
+    assert "0.png" in said
+
+
+def test_a_folder_stands_for_its_images(model, words, files, capsys):
+    (files / "one.tsv").write_text("".join(f"{i}.png\tcab\n" for i in range(len(WORDS))))
+    assert run("read", model, words, "--format", "json", "--lexicons", files / "one.tsv") == 0
+    found = records(capsys)
+    assert {record["path"] for record in found} == {str(words / f"{i}.png") for i in range(len(WORDS))}
+    assert {record["text"] for record in found} == {"cab"}
+    (files / "empty").mkdir()
+    assert run("read", model, files / "empty") == 1
+    assert "have no images" in capsys.readouterr().err
+
+
+def test_a_language_model_of_another_alphabet(model, words, files, capsys):
+    NGramModel.train(["XY"], 2).write_arpa(files / "other.arpa")
+    assert run("read", model, words / "0.png", "--lm", files / "other.arpa") == 2
+    assert "no character of the model's alphabet, only 'XY'" in capsys.readouterr().err
 
 
 def test_words_that_the_model_cannot_read_are_told(model, words, files, capsys):
     (files / "words.txt").write_text("cab\nzebra\nDAD\n")
     assert run("read", model, words / "0.png", "--lexicon", files / "words.txt") == 0
-    assert "2 words of 1 lexicons are left out" in capsys.readouterr().err
+    assert "2 words are left out of" in capsys.readouterr().err
     assert run("read", model, words / "0.png", "--lexicon", files / "words.txt", "--lexicon-case", "lower") == 0
-    assert "1 words of 1 lexicons are left out" in capsys.readouterr().err
+    assert "1 word is left out of" in capsys.readouterr().err
 
 
 def test_eval_compares_ways_to_read(model, words, files, capsys):
@@ -134,6 +153,13 @@ def test_hotwords(model, words, capsys):
         (["--hotword", ""], "--hotword is empty"),
         (["--lexicon-method", "guess"], "--lexicon-method"),
         (["--delta", 255], "--delta"),
+        (["--delta", 2], "--delta changes nothing without --lexicon-method bk-tree"),
+        (["--lm-weight", 2], "--lm-weight changes nothing without --lm"),
+        (["--lexicon-case", "lower"], "--lexicon-case changes nothing without --lexicon or --lexicons"),
+        (["--hotword", "cab", "--hotword-bonus", "nan"], "--hotword-bonus must be a finite number, not nan"),
+        (["--plot", "x.xyz"], "no picture has the format .xyz: give one of"),
+        (["--plot", "none/x.png"], "the folder does not exist"),
+        (["--plot", "."], "is a folder: give a file"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
 )
@@ -200,3 +226,8 @@ def test_a_language_model_from_a_list(tmp_path, capsys):
     (tmp_path / "empty.txt").write_text("\n\n")
     assert run("lm", tmp_path / "empty.txt", tmp_path / "x.arpa") == 1
     assert "no texts" in capsys.readouterr().err
+    (tmp_path / "bad.txt").write_bytes(b"\xff")
+    assert run("lm", tmp_path / "bad.txt", tmp_path / "x.arpa") == 1
+    assert capsys.readouterr().err.count("bad.txt") == 1
+    assert run("lm", tmp_path / "w.txt", tmp_path / "none" / "x.arpa") == 2
+    assert "the folder does not exist" in capsys.readouterr().err

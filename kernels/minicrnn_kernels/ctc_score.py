@@ -45,9 +45,10 @@ def score_workspace(frames, classes, longest):
 
 @njit
 def _peaks(flat, start, stride, T, classes, peaks):
-    """The largest log-probability of each frame, [T]."""
+    """The largest log-probability of each frame, [T]; 0 where nothing is possible: −∞ − 0 is −∞."""
     for t in range(T):
-        peaks[t] = largest(flat[start + t * stride : start + t * stride + classes])
+        peak = largest(flat[start + t * stride : start + t * stride + classes])
+        peaks[t] = peak if peak > -np.inf else 0.0
 
 
 @njit

@@ -1,5 +1,6 @@
 """The options that choose a decoder, of ``minicrnn read`` and ``minicrnn eval``."""
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -7,10 +8,11 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from minicrnn.cli.common import console
-from minicrnn.ctc import Lexicon
+from minicrnn.ctc import Lexicon, NGramModel
 from minicrnn.errors import OptionError
-from minicrnn.text import Alphabet, UnknownCharacterError
+from minicrnn.text import Alphabet, UnknownCharacterError, printable
 from minicrnn.transcription.files import read_language_model, read_lexicon, read_lexicons, words_left_out
+from minicrnn.transcription.options import automaton_of
 
 
 class Method(StrEnum):
@@ -29,6 +31,7 @@ class Case(StrEnum):
 
 
 DECODING = "How to read"
+DELTA, WEIGHT, WORD_BONUS, HOTWORD_BONUS = 3, 0.5, 0.0, 1.5  # what the options are worth if not given
 
 Beam = Annotated[
     int | None,
@@ -125,6 +128,13 @@ def chosen_decoding(
         OptionError: options that exclude each other, or a hotword that the model cannot read.
         DataError: a file cannot be used.
     """
+    any_lexicon = lexicon or lexicons
+    _require_use("--lexicon-method", method, Method.trie, "--lexicon or --lexicons", any_lexicon)
+    _require_use("--lexicon-case", case, Case.KEEP, "--lexicon or --lexicons", any_lexicon)
+    _require_use("--delta", delta, DELTA, "--lexicon-method bk-tree", method is Method.bk_tree)
+    _require_use("--lm-weight", weight, WEIGHT, "--lm", lm)
+    _require_use("--word-bonus", word_bonus, WORD_BONUS, "--lm", lm)
+    _require_use("--hotword-bonus", hotword_bonus, HOTWORD_BONUS, "--hotword", hotwords)
     searching = {"--beam": beam, "--lm": lm, "--hotword": hotwords}
     given = [name for name, value in searching.items() if value]
     with_lexicon = [name for name, value in {"--lexicon": lexicon, "--lexicons": lexicons}.items() if value]
@@ -140,7 +150,7 @@ def chosen_decoding(
     if hotwords:
         options["hotwords"] = _readable(hotwords, alphabet)
     if lm is not None:
-        options["language_model"] = read_language_model(lm)
+        options["language_model"] = _language_model(lm, alphabet)
     found: dict[str, Lexicon] = {}
     if lexicon is not None:
         found[str(lexicon)] = options["lexicon"] = read_lexicon(lexicon, alphabet, case.value)
@@ -151,6 +161,23 @@ def chosen_decoding(
     if left_out := words_left_out(found):
         console.print(left_out, markup=False, highlight=False)
     return Chosen(options, found if lexicons is not None else None)
+
+
+def _require_use(name: str, value: Any, default: Any, needed: str, there: object) -> None:
+    """Refuse an option that changes nothing without another, and a number that is none."""
+    if value != default and not there:
+        raise OptionError(f"{name} changes nothing without {needed}: give that, too, or leave it out")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise OptionError(f"{name} must be a finite number, not {value}")
+
+
+def _language_model(path: Path, alphabet: Alphabet) -> NGramModel:
+    model = read_language_model(path)
+    try:
+        automaton_of(model, alphabet)  # kept for the reading
+    except OptionError as error:
+        raise OptionError(f"--lm {printable(str(path))}: {error}") from error
+    return model
 
 
 def _readable(hotwords: list[str], alphabet: Alphabet) -> list[str]:

@@ -37,13 +37,13 @@ def eval_command(
     lexicon: choose.LexiconFile = None,
     lexicons: choose.LexiconsFile = None,
     lexicon_method: choose.LexiconMethod = choose.Method.trie,
-    delta: choose.Delta = 3,
+    delta: choose.Delta = choose.DELTA,
     lexicon_case: choose.LexiconCase = choose.Case.KEEP,
     lm: choose.LanguageModelFile = None,
-    lm_weight: choose.Weight = 0.5,
-    word_bonus: choose.WordBonus = 0.0,
+    lm_weight: choose.Weight = choose.WEIGHT,
+    word_bonus: choose.WordBonus = choose.WORD_BONUS,
     hotword: choose.Hotwords = None,
-    hotword_bonus: choose.HotwordBonus = 1.5,
+    hotword_bonus: choose.HotwordBonus = choose.HOTWORD_BONUS,
 ) -> None:
     """Score a model on a folder of labelled images.
 
@@ -59,6 +59,10 @@ def eval_command(
     for path in (predictions, plot):
         if path is not None and not path.absolute().parent.is_dir():
             raise OptionError(f"{path}: the folder does not exist: make it, or choose another")
+    if plot is not None:
+        from minicrnn.plots import require_picture  # brings matplotlib, which nothing else needs
+
+        require_picture(plot)
     reader = Reader.load(model, device)
     chosen = choose.chosen_decoding(
         reader.alphabet, beam=beam, top=top, lexicon=lexicon, lexicons=lexicons, method=lexicon_method, delta=delta,
@@ -87,7 +91,7 @@ def eval_command(
         rows += [(p.name, p.truth, p.text, f"{p.confidence:.4f}") for p in scores.predictions]
         write_atomically(predictions, "".join(tsv_row(*row) + "\n" for row in rows).encode())
     if plot is not None:
-        from minicrnn.plots import plot_reliability  # brings matplotlib, which nothing before needs
+        from minicrnn.plots import plot_reliability
 
         plot_reliability(scores, plot)
 

@@ -10,6 +10,7 @@ from minicrnn.cli.common import app
 from minicrnn.ctc import NGramModel
 from minicrnn.ctc.lexicon_words import read_word_file
 from minicrnn.data import DataError
+from minicrnn.errors import OptionError
 
 
 class Unit(StrEnum):
@@ -30,18 +31,28 @@ def lm_command(
 
     Interpolated, modified Kneser–Ney smoothing.
     """
+    if not out.absolute().parent.is_dir():
+        raise OptionError(f"{out}: the folder does not exist: make it, or choose another")
     try:
         rows = read_word_file(texts)
-        weights: dict[str, int] = {}
-        for text, count in rows:
-            if text.strip():
-                weights[text] = weights.get(text, 0) + count
-        model = NGramModel.train(weights, order, unit=unit.value)
     except OSError as error:
         raise DataError(f"{texts}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # names the file
+        raise DataError(str(error)) from error
+    weights: dict[str, int] = {}
+    for text, count in rows:
+        if text.strip():
+            weights[text] = weights.get(text, 0) + count
+    if not weights:
+        raise DataError(f"{texts}: there are no texts to train a model from: give one a line")
+    try:
+        model = NGramModel.train(weights, order, unit=unit.value)
     except ValueError as error:
         raise DataError(f"{texts}: {error}") from error
-    model.write_arpa(out)
+    try:
+        model.write_arpa(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
     empty = sum(not text.strip() for text, _ in rows)
     left_out = f", {empty:,} empty lines left out" if empty else ""
     print(f"{out}: {model!r} of {len(weights):,} texts{left_out}; perplexity on them {model.perplexity(weights):.2f}")

@@ -16,7 +16,8 @@ from minicrnn.backend import use_backend
 from minicrnn.cli import decoding as choose
 from minicrnn.cli.common import FAILED, Device, app, complain
 from minicrnn.ctc import Lexicon
-from minicrnn.data import DataError, ImageError, load_image
+from minicrnn.data import DataError, ImageError, load_image, read_samples
+from minicrnn.data.folder import FILENAME, is_lmdb
 from minicrnn.errors import OptionError
 from minicrnn.reader import Reader, Reading
 from minicrnn.shipped import split_model
@@ -41,7 +42,7 @@ def read_command(
         typer.Argument(
             metavar="[MODEL] IMAGE...",
             help='A model file, such as RUN/best.safetensors; without it the model that comes with minicrnn, "words". '
-            "Then the images to read.",
+            "Then the images to read, or folders of images.",
         ),
     ],
     *,
@@ -57,33 +58,39 @@ def read_command(
     lexicon: choose.LexiconFile = None,
     lexicons: choose.LexiconsFile = None,
     lexicon_method: choose.LexiconMethod = choose.Method.trie,
-    delta: choose.Delta = 3,
+    delta: choose.Delta = choose.DELTA,
     lexicon_case: choose.LexiconCase = choose.Case.KEEP,
     lm: choose.LanguageModelFile = None,
-    lm_weight: choose.Weight = 0.5,
-    word_bonus: choose.WordBonus = 0.0,
+    lm_weight: choose.Weight = choose.WEIGHT,
+    word_bonus: choose.WordBonus = choose.WORD_BONUS,
     hotword: choose.Hotwords = None,
-    hotword_bonus: choose.HotwordBonus = 1.5,
+    hotword_bonus: choose.HotwordBonus = choose.HOTWORD_BONUS,
 ) -> None:
     """Read images; prints path, text and confidence for each, best first with --top. --format json gives characters
     with their boxes, and log-probabilities, too.
 
     Exits with 1 if an image could not be opened.
     """
-    model, images = split_model(files)
-    if not images:
+    model, given = split_model(files)
+    if not given:
         raise OptionError(f"there are no images to read: give them after {model}")
-    if plot is not None and len(images) != 1:
-        raise OptionError(f"--plot draws one image, and {len(images)} are given")
+    images = [image for path in given for image in _images_of(path)]
+    if plot is not None:
+        if len(images) != 1:
+            raise OptionError(f"--plot draws one image, and {len(images)} are given")
+        from minicrnn.plots import require_picture  # brings matplotlib, which nothing else needs
+
+        require_picture(plot)
     reader = Reader.load(model, device)
     chosen = choose.chosen_decoding(
         reader.alphabet, beam=beam, top=top, lexicon=lexicon, lexicons=lexicons, method=lexicon_method, delta=delta,
         case=lexicon_case, lm=lm, weight=lm_weight, word_bonus=word_bonus, hotwords=hotword,
         hotword_bonus=hotword_bonus,
     )  # fmt: skip
+    own = _lexicons_of(images, lexicons, chosen.lexicons)
     level = "torch" if chosen.is_greedy and len(images) <= FEW else "auto"
     with use_backend(level):
-        read = _read_and_print(reader, images, chosen, batch_size, output, plot)
+        read = _read_and_print(reader, [path for path, _ in images], chosen.options, own, batch_size, output, plot)
     if read < len(images):
         raise typer.Exit(FAILED)
 
@@ -91,7 +98,8 @@ def read_command(
 def _read_and_print(
     reader: Reader,
     images: Sequence[Path],
-    chosen: choose.Chosen,
+    options: dict[str, Any],
+    lexicons: Mapping[Path, Lexicon] | None,
     batch_size: int,
     output: OutputFormat,
     plot: Path | None,
@@ -100,7 +108,8 @@ def _read_and_print(
     read = 0
     for start in range(0, len(images), CHUNK):
         opened = list(_opened(images[start : start + CHUNK]))
-        options = chosen.options | _lexicons_of([path for path, _ in opened], chosen.lexicons)
+        if lexicons is not None:
+            options = options | {"lexicon": [lexicons[path] for path, _ in opened]}
         readings = reader.read([image for _, image in opened], batch_size, **options)
         for (path, _), reading in zip(opened, readings, strict=True):
             print(_formatted(path, reading, output))
@@ -109,6 +118,15 @@ def _read_and_print(
             _draw(reader, opened[0][1], plot, options)
         read += len(opened)
     return read
+
+
+def _images_of(path: Path) -> list[tuple[Path, str]]:
+    """An image, or those of a folder and its subfolders; each with the name that lexicon files may call it by."""
+    if not path.is_dir():
+        return [(path, path.name)]
+    if is_lmdb(path):
+        raise DataError(f"{printable(str(path))} is an LMDB, and read takes images and folders: see minicrnn eval")
+    return [(sample.path, sample.name) for sample in read_samples(path, labels=FILENAME)]
 
 
 def _opened(paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray]]:
@@ -120,15 +138,20 @@ def _opened(paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray]]:
             complain(error)
 
 
-def _lexicons_of(paths: Sequence[Path], lexicons: Mapping[str, Lexicon] | None) -> dict[str, Any]:
+def _lexicons_of(
+    images: Sequence[tuple[Path, str]], file: Path | None, lexicons: Mapping[str, Lexicon] | None
+) -> dict[Path, Lexicon] | None:
     """Each image's lexicon, by its path as it was given, or by its name."""
     if lexicons is None:
-        return {}
-    found = [lexicons.get(str(path), lexicons.get(path.name)) for path in paths]
-    if None in found:
-        missing = paths[found.index(None)]
-        raise DataError(f"--lexicons has no words for {printable(str(missing))}: a line of image, tab, word, tab, …")
-    return {"lexicon": found}
+        return None
+    found = {path: lexicons.get(str(path)) or lexicons.get(name) for path, name in images}
+    missing = [str(path) for path, own in found.items() if own is None]
+    if missing:
+        raise DataError(
+            f"--lexicons {printable(str(file))} has no line for {len(missing):,} of {len(found):,} images, first "
+            f"{printable(missing[0])}: add image, tab, word, tab, word, …"
+        )
+    return {path: own for path, own in found.items() if own is not None}
 
 
 def _draw(reader: Reader, image: np.ndarray, path: Path, options: dict[str, Any]) -> None:

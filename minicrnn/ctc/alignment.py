@@ -18,7 +18,7 @@ from torch import Tensor
 
 from minicrnn.backend import choose
 from minicrnn.ctc import without_kernels
-from minicrnn.ctc.decoder_inputs import as_frames
+from minicrnn.ctc.decoder_inputs import as_frames, decoder_scores
 from minicrnn.ctc.targets import Lengths, frames_needed, prepare
 from minicrnn.shapes import ReceptiveField
 from minicrnn.threads import kernel_threads, run_kernel
@@ -99,6 +99,11 @@ def forced_align(
     samples; scores on another device are copied to the host. What it returns is on the host.
 
     Args:
+        log_probs: [T, N, K], or [T, K] for one sample.
+        targets: labels, padded [N, L] or one text behind the other [ΣL].
+        input_lengths: [N] frames that count.
+        target_lengths: [N] labels that count.
+        blank: the class of the blank.
         fields: what a frame sees of the image (:func:`minicrnn.shapes.receptive_field` of the model's windows); spans
             come in pixels, too. Frame t reaches half a frame to both sides of its centre, ``fields.center(t)``; pixel
             i is centred at i.
@@ -107,6 +112,7 @@ def forced_align(
     Raises:
         ValueError: as :func:`minicrnn.ctc.ctc_loss`; and naming the sample, for a target that no path can spell: too
             few frames, or probability zero.
+        TypeError: log_probs that are no tensor or not floating point; targets or lengths that are not integers.
 
     Source: Viterbi, *Error bounds for convolutional codes*, IEEE Trans. Inf. Theory 13(2), 1967.
 
@@ -117,7 +123,7 @@ def forced_align(
     """
     from minicrnn_kernels.ctc_align import align
 
-    scores, prepared = prepare(log_probs.detach().cpu(), targets, input_lengths, target_lengths, blank)
+    scores, prepared = prepare(decoder_scores(log_probs).cpu(), targets, input_lengths, target_lengths, blank)
     frames = as_frames(scores, prepared.input_lengths.numpy(), prepared.blank)
     T, N, _ = scores.shape
     labels, lengths = prepared.labels.numpy(), prepared.target_lengths.numpy()

@@ -10,8 +10,9 @@ Source: Graves, *Supervised Sequence Labelling with Recurrent Neural Networks*, 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from minicrnn.ctc import without_kernels
 from minicrnn.ctc.decoder_inputs import decoder_frames
 from minicrnn.ctc.decoding import Hypothesis
 from minicrnn.ctc.fusion import LanguageModel, fusion_arrays
+from minicrnn.ctc.ngram_graph import NGramGraph
 from minicrnn.ctc.targets import Lengths
 from minicrnn.threads import kernel_threads, run_kernel
 from minicrnn_kernels.ctc_decoder_arguments import Found, Pruning
@@ -65,8 +67,9 @@ def beam_search(
     the CPU, in float64 and parallel over the samples; log_probs on another device are copied to the host.
 
     Args:
-        log_probs: [T, N, K], or [T, K] for one sample.
+        log_probs: [T, N, K], or [T, K] for one sample, normalised over K (``log_softmax``).
         lengths: [N] frames that count; all T if None.
+        blank: the class of the blank.
         beam_width: beginnings kept from frame to frame.
         top_n: readings wanted, at most ``beam_width``; there may be fewer.
         classes_per_frame: only the most probable classes of a frame may begin a new label, the blank not counted
@@ -76,7 +79,9 @@ def beam_search(
         beam_threshold: beginnings that trail the best by more are dropped, in nats (torchaudio's name; pyctcdecode's
             ``beam_prune_logp``, positive).
         language_model: of the classes, an :class:`minicrnn.ctc.ngram_graph.NGramGraph`; or of words, a
-            :class:`minicrnn.ctc.ngram_graph.WordModel`. Texts that it gives no probability are not read.
+            :class:`minicrnn.ctc.ngram_graph.WordModel`. Texts that it gives no probability are not read. An
+            :class:`NGramModel` of characters becomes a graph by ``model.graph([None, *characters])``, a symbol for each
+            class and None for the blank.
         weight: of the language model's log-probability.
         word_bonus: added for each word, or each character of a model of characters: models prefer short texts.
         hotwords: texts as labels that get a bonus wherever they occur in a reading, also within longer words.
@@ -87,7 +92,9 @@ def beam_search(
 
     Raises:
         ValueError: as :func:`minicrnn.ctc.greedy_decode`; a width, a number or a weight out of range; a hotword with a
-            label that is the blank or out of range.
+            label that is the blank or out of range; a graph that has fewer symbols than there are classes.
+        TypeError: as :func:`minicrnn.ctc.greedy_decode`; a width that is not an integer; a language model that is no
+            graph; a hotword that is no list of labels.
 
     >>> probs = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]])  # the best path is blank, blank: 0.36
     >>> (best, other), = beam_search(probs.log(), top_n=2)
@@ -98,7 +105,9 @@ def beam_search(
 
     frames = decoder_frames(log_probs, lengths, blank)
     N, K = len(frames.lengths), frames.classes
-    _check_options(beam_width, top_n, classes_per_frame, beam_threshold, weight, min_log_prob)
+    beam_width, top_n = index(beam_width), index(top_n)
+    _check_options(beam_width, top_n, classes_per_frame, beam_threshold, min_log_prob)
+    _check_fusion(language_model, K, weight, word_bonus, hotword_bonus)
     _check_hotwords(hotwords, K, frames.blank)
     most = K if classes_per_frame is None else min(classes_per_frame, K)
     pruning = Pruning(beam_width, most, float(min_log_prob), float(beam_threshold))
@@ -130,9 +139,7 @@ def _hypothesis(found: Found, n: int, r: int) -> BeamHypothesis:
     return BeamHypothesis(labels, score, confidences, [(start, end) for start, end in spans], log_prob)
 
 
-def _check_options(
-    beam_width: int, top_n: int, classes: int | None, threshold: float, weight: float, least: float
-) -> None:
+def _check_options(beam_width: int, top_n: int, classes: int | None, threshold: float, least: float) -> None:
     if beam_width < 1:
         raise ValueError(f"beam_width must be at least 1, not {beam_width}")
     if not 1 <= top_n <= beam_width:
@@ -141,16 +148,35 @@ def _check_options(
         raise ValueError(f"classes_per_frame must be at least 1, or None for all, not {classes}")
     if not threshold >= 0:
         raise ValueError(f"beam_threshold must not be negative, but is {threshold}")
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"weight must not be negative, and finite, but is {weight}")
     if math.isnan(least):
         raise ValueError("min_log_prob is NaN")
+
+
+def _check_fusion(model: object, K: int, weight: float, word_bonus: float, hotword_bonus: float) -> None:
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"weight must not be negative, and finite, but is {weight}")
+    for name, bonus in (("word_bonus", word_bonus), ("hotword_bonus", hotword_bonus)):
+        if not math.isfinite(bonus):
+            raise ValueError(f"{name} must be finite, but is {bonus}")
+    if model is not None and not isinstance(model, LanguageModel):
+        raise TypeError(
+            f"language_model is {type(model).__name__}, and the search walks a graph: give "
+            "model.graph([None, *characters]), or a WordModel"
+        )
+    # The end of a text is the symbol behind those of the classes; among them it would be a class, too.
+    if isinstance(model, NGramGraph) and 0 <= model.end_symbol < K:
+        raise ValueError(
+            f"language_model has {model.end_symbol} symbols and log_probs have {K} classes: give model.graph one "
+            "symbol for each class, None for the blank"
+        )
 
 
 def _check_hotwords(hotwords: Sequence[Sequence[int]], K: int, blank: int) -> None:
     for number, hotword in enumerate(hotwords):
         if isinstance(hotword, str):
             raise TypeError(f"hotword {hotword!r} is a string: give its labels, as Alphabet.encode makes them")
+        if not isinstance(hotword, Iterable):
+            raise TypeError(f"hotword {number} is {hotword!r}: give a list of labels for each hotword")
         for label in hotword:
             if not 0 <= label < K or label == blank:
                 raise ValueError(f"hotword {number}: label {label} is the blank or out of range; there are {K} classes")

@@ -65,7 +65,7 @@ class BKTree:
             words = words[~first]
             distance = np.empty(words.size, np.int32)
             if words.size:
-                work = self._workspace(longest)
+                work = _workspace(longest, classes)
                 run_kernel(bk_tree.distances, len(work[0]), None, labels, begin, centres, words, *work, distance)
         self._tree = _in_order_of_nodes(labels, begin, levels, branches, parents_of_nodes)
 
@@ -82,21 +82,54 @@ class BKTree:
         padded = np.zeros((len(queries), int(lengths.max(initial=0))), np.int32)
         for row, query in zip(padded, queries, strict=True):
             row[: len(query)] = query
-        if padded.size and not 0 <= padded.min() <= padded.max() < self.classes:
-            raise ValueError(f"a query holds a label that is not one of the {self.classes} classes")
+        _check_queries(padded, self.classes)
         found = np.zeros((len(queries), len(self._tree.word)), np.uint8)
-        work = self._workspace(padded.shape[1])
+        work = _workspace(padded.shape[1], self.classes)
         queues = np.empty((len(work[0]), len(self._tree.word)), np.int32)
         run_kernel(bk_tree.search, len(queues), None, self._tree, padded, lengths, delta, *work, queues, found)
         words = [np.flatnonzero(row) for row in found]
         return [(near, found[n, near].astype(np.int32) - 1) for n, near in enumerate(words)]
 
-    def _workspace(self, longest: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-        """A pattern, and two columns of the table, for each thread."""
-        from minicrnn_kernels.edit_distance import BITS
 
-        threads, blocks = kernel_threads(), max(1, -(-longest // BITS))
-        return np.zeros((threads, self.classes, blocks), np.uint64), np.empty((threads, 2, blocks), np.uint64)
+def _check_queries(labels: Int32, classes: int) -> None:
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(f"a query holds a label that is not one of the {classes} classes")
+
+
+def _workspace(longest: int, classes: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """A pattern, and two columns of the table, for each thread."""
+    from minicrnn_kernels.edit_distance import BITS
+
+    threads, blocks = kernel_threads(), max(1, -(-longest // BITS))
+    return np.zeros((threads, classes, blocks), np.uint64), np.empty((threads, 2, blocks), np.uint64)
+
+
+def within_of_all(
+    queries: Sequence[Sequence[int]], delta: int, labels: Int32, begin: Int64, classes: int
+) -> list[tuple[Int64, Int32]]:
+    """As :meth:`BKTree.within`, from the distances to all words. Of few words that is faster than making a tree.
+
+    >>> labels, begin = np.array([1, 2, 3, 1, 2, 4, 4], np.int32), np.array([0, 3, 5, 7])  # 123, 12, 44
+    >>> words, distances = within_of_all([[1, 3]], 1, labels, begin, 5)[0]
+    >>> words.tolist(), distances.tolist()
+    ([0, 1], [1, 1])
+    """
+    from minicrnn_kernels import bk_tree
+
+    checked_delta(delta)
+    W, Q = len(begin) - 1, len(queries)
+    # The kernel takes pairs of words; queries are words behind those of the lexicon.
+    lengths = np.array([len(query) for query in queries], np.int64)
+    asked = np.array([label for query in queries for label in query], np.int32)
+    _check_queries(asked, classes)
+    ends = np.concatenate((begin, begin[-1] + np.cumsum(lengths)))
+    longest = int(np.diff(ends).max(initial=0))
+    work = _workspace(longest, classes)
+    pairs = np.repeat(np.arange(W, W + Q), W), np.tile(np.arange(W), Q)
+    found = np.empty(Q * W, np.int32)
+    run_kernel(bk_tree.distances, len(work[0]), None, np.concatenate((labels, asked)), ends, *pairs, *work, found)
+    near = [np.flatnonzero(row <= delta) for row in found.reshape(Q, W)]
+    return [(words, row[words]) for words, row in zip(near, found.reshape(Q, W), strict=True)]
 
 
 def checked_delta(delta: int) -> None:

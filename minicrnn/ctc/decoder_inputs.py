@@ -10,6 +10,17 @@ from minicrnn_kernels.ctc_decoder_arguments import Frames
 _READ_IN_PLACE = (torch.float32, torch.float64)
 
 
+def decoder_scores(log_probs: Tensor) -> Tensor:
+    """[T, N, K] from [T, N, K] or [T, K], without a gradient.
+
+    Raises:
+        TypeError: not a tensor of floating-point numbers. ValueError: neither two dimensions nor three.
+    """
+    if isinstance(log_probs, np.ndarray):
+        raise TypeError("log_probs is a NumPy array: give a tensor, torch.from_numpy(log_probs)")
+    return batched_scores(log_probs).detach()
+
+
 def decoder_frames(log_probs: Tensor, lengths: Lengths | None, blank: int) -> Frames:
     """Check [T, N, K] log-probabilities and the frames that count, all T if None.
 
@@ -18,7 +29,7 @@ def decoder_frames(log_probs: Tensor, lengths: Lengths | None, blank: int) -> Fr
     Raises:
         ValueError: sizes, a blank or a length out of range; naming the sample, NaN or +∞ in a frame that counts.
     """
-    scores = batched_scores(log_probs.detach())
+    scores = decoder_scores(log_probs)
     T, N, K = scores.shape
     blank = checked_blank(blank, K)
     frames = np.full(N, T, np.int64) if lengths is None else checked_lengths("lengths", lengths, N, T)

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from minicrnn.ctc.targets import Lengths, batched_scores, checked_blank, checked_lengths, checked_peaks
+from minicrnn.ctc.decoder_inputs import decoder_scores
+from minicrnn.ctc.targets import Lengths, checked_blank, checked_lengths, checked_peaks
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Hypothesis:
 
 @torch.no_grad()
 def greedy_decode(
-    log_probs: Float[Tensor, "T N K"], lengths: Lengths | None = None, blank: int = 0
+    log_probs: Float[Tensor, "T *batch K"], lengths: Lengths | None = None, blank: int = 0
 ) -> list[Hypothesis]:
     """Read each sample along its best path: the most probable class of each frame.
 
@@ -41,12 +42,18 @@ def greedy_decode(
     probability is a sum over paths. Ties go to the lowest class.
 
     Args:
-        log_probs: [T, N, K].
+        log_probs: [T, N, K], or [T, K] for one sample, normalised over K (``log_softmax``). Of logits the labels are
+            the same, and scores and confidences mean nothing.
         lengths: [N] frames that count; all T if None.
+        blank: the class of the blank.
+
+    Returns:
+        A reading for each sample.
 
     Raises:
         ValueError: a blank or length out of range, a wrong number of lengths; naming the sample, NaN or +∞
             in a frame that counts.
+        TypeError: log_probs that are no tensor or not floating point; lengths that are not integers.
 
     >>> path = torch.tensor([1, 1, 0, 1, 2])
     >>> log_probs = torch.full((5, 1, 3), 0.1).scatter(2, path[:, None, None], 0.8).log()
@@ -54,9 +61,8 @@ def greedy_decode(
     >>> hypothesis.labels, hypothesis.spans
     ([1, 1, 2], [(0, 2), (3, 4), (4, 5)])
     """
-    if log_probs.dim() != 3:
-        raise ValueError(f"greedy_decode takes [T, N, K], got {list(log_probs.shape)}; unsqueeze(1) one sample")
-    T, N, K = batched_scores(log_probs).shape
+    log_probs = decoder_scores(log_probs)
+    T, N, K = log_probs.shape
     checked_blank(blank, K)
     frames = checked_lengths("lengths", [T] * N if lengths is None else lengths, N, limit=T)
     best, path = log_probs.max(2)  # the first of equal maxima

@@ -148,7 +148,10 @@ class NGramModel:
 
         Raises:
             ValueError: there are no texts.
+            TypeError: one text where several are asked for.
         """
+        if isinstance(texts, str):
+            raise TypeError(f"give an iterable of texts, or [{texts[:20]!r}] for a single one")
         total, symbols = 0.0, 0
         for text in texts:
             total += self.log_prob(text)

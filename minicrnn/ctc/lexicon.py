@@ -5,7 +5,8 @@
 Two methods. "trie" is exact: the argmax over all words, found by branch and bound in a trie. "bk-tree" is the paper's:
 the argmax over the words within edit distance δ = 3 of the greedy reading, found in a BK-tree. The paper's can miss
 the best word, when the greedy reading is farther from it than δ. It has the advantage that its candidates are near
-what the frames say: a sample that shows none of the words gets no word from it, and says so.
+what the frames say: for a sample that shows none of the words it finds none. The trie answers then, and the reading
+says so.
 
 Source: Shi, Bai and Yao, *An end-to-end trainable neural network for image-based sequence recognition*,
 arXiv 1507.05717, section 2.3.2.
@@ -24,7 +25,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from minicrnn.backend import choose
-from minicrnn.ctc.bk_tree import BKTree, Int32, checked_delta
+from minicrnn.ctc.bk_tree import BKTree, Int32, checked_delta, within_of_all
+from minicrnn.ctc.decoder_inputs import decoder_scores
 from minicrnn.ctc.decoding import greedy_decode
 from minicrnn.ctc.lexicon_trie import BestWords, Int64, best_in_trie, best_of, build_trie
 from minicrnn.ctc.lexicon_words import Case, Characters, LexiconReport, gather_words, read_word_file, word_file
@@ -33,6 +35,8 @@ from minicrnn.ctc.without_kernels import edit_distances
 from minicrnn.files import replace_file
 
 Method = Literal["trie", "bk-tree"]
+
+_FEW = 1000  # words; of no more, all distances take less time than a BK-tree takes to make
 
 
 class LexiconWord(NamedTuple):
@@ -103,7 +107,15 @@ class Lexicon:
         self.alphabet = alphabet
         self._words = gather_words(words, alphabet, case)
         if not self._words.texts:
-            raise ValueError(f"{where}no words are left for a lexicon: {self.report}")
+            raise ValueError(f"{where}no words are left for a lexicon: {self.report}{self._advice(alphabet)}")
+
+    def _advice(self, alphabet: Characters) -> str:
+        """What might help words that the alphabet lacks."""
+        words = [word for word, _ in self.report.outside]
+        for case, changed in (("lower", str.lower), ("upper", str.upper)):
+            if any(not alphabet.unknown(changed(word)) for word in words):
+                return f"\n  In {case} case the alphabet spells them: change them, or the case option of the lexicon"
+        return "" if words else ". Give at least one word"
 
     @classmethod
     def from_file(cls, path: str | Path, alphabet: Characters, *, case: Case = "keep") -> "Lexicon":
@@ -177,7 +189,7 @@ class Lexicon:
     @torch.no_grad()
     def decode(
         self,
-        log_probs: Float[Tensor, "T N K"],
+        log_probs: Float[Tensor, "T *batch K"],
         lengths: Lengths | None = None,
         *,
         method: Method = "trie",
@@ -187,7 +199,8 @@ class Lexicon:
         """The words of the lexicon that explain each sample best.
 
         Args:
-            log_probs: [T, N, K], K the alphabet's number of classes. Need not be normalised. Read on the CPU.
+            log_probs: [T, N, K], or [T, K] for one sample; K the alphabet's number of classes. Logits give the same
+                words and shares, but ``log_prob`` is then not a log-probability. Read on the CPU.
             lengths: [N] frames that count; all T if None.
             method: "trie": over all words, exactly. "bk-tree": over the words within ``delta`` of the greedy
                 reading; where there is none that is possible, over all words by the trie, which the reading tells.
@@ -208,6 +221,7 @@ class Lexicon:
         >>> [(word.text, round(word.share, 3)) for word in reading.words]
         [('cab', 0.999), ('bad', 0.001)]
         """
+        log_probs = decoder_scores(log_probs)
         frames = self._check(log_probs, lengths, method, top_n)
         # Of the classes, those that the words use: of some thousand, a short lexicon may use thirty.
         classes = torch.from_numpy(self._words.classes).to(log_probs.device)
@@ -236,8 +250,6 @@ class Lexicon:
         ]
 
     def _check(self, log_probs: Tensor, lengths: Lengths | None, method: str, top_n: int) -> Int64:
-        if log_probs.dim() != 3:
-            raise ValueError(f"a lexicon reads [T, N, K], got {list(log_probs.shape)}; unsqueeze(1) one sample")
         T, N, K = log_probs.shape
         if self.alphabet.num_classes != K:
             raise ValueError(f"log_probs have {K} classes, the lexicon's alphabet has {self.alphabet.num_classes}")
@@ -257,6 +269,8 @@ class Lexicon:
     def _within(self, queries: Sequence[Sequence[int]], delta: int) -> list[tuple[Int64, Int32]]:
         """What :meth:`BKTree.within` says; where kernels do not run, by a look at all words."""
         if choose("ctc_decoding", torch.empty(0)) == "numba":
+            if len(self) <= _FEW:
+                return within_of_all(queries, delta, self._words.labels, self._words.begin, self.alphabet.num_classes)
             return self._bk_tree.within(queries, delta)
         checked_delta(delta)
         found = [edit_distances(query, self._words.labels, self._words.begin) for query in queries]

@@ -42,45 +42,31 @@ class BestWords(NamedTuple):
 
 
 def build_trie(labels: Int32, begin: Int64) -> Any:
-    """The trie of sorted words, for the kernel. Word w is labels[begin[w] : begin[w + 1]].
+    """The trie of sorted words, none of them empty, for the kernel. Word w is labels[begin[w] : begin[w + 1]].
 
-    In sorted order, a word begins a new node at each depth from its common prefix with the word before on.
+    In sorted order, a word begins a new node at each depth from its first difference from the word before on. Nodes are
+    numbered by depth, then by word. All labels are looked at at once: the fifty words of one image take no loop.
     """
     from minicrnn_kernels import ctc_trie
 
     lengths = np.diff(begin)
     longest = int(lengths.max(initial=0))
-    known = _common_prefixes(labels, begin)
-    node_of_word = np.zeros(len(lengths), np.int64)  # at the depth reached so far
-    label, parents, ends = [np.array([-1])], [np.array([0])], [np.array([-1])]
-    nodes = 1
-    for depth in range(longest):
-        reaches = lengths > depth
-        begins = reaches & (known <= depth)
-        label.append(labels[begin[:-1][begins] + depth])
-        parents.append(node_of_word[begins])
-        node_of_word = np.where(reaches, nodes - 1 + np.cumsum(begins), node_of_word)
-        complete = np.full(len(label[-1]), -1)
-        last = lengths == depth + 1
-        complete[node_of_word[last] - nodes] = np.flatnonzero(last)
-        ends.append(complete)
-        nodes += len(complete)
+    depth = np.arange(len(labels)) - np.repeat(begin[:-1], lengths)
+    before = np.repeat(np.concatenate(([0], lengths[:-1])), lengths)  # the length of the word before
+    same = (depth < before) & (labels == labels[np.arange(len(labels)) - before])
+    first_difference = np.minimum.reduceat(np.where(same, longest, depth), begin[:-1])
+    begins = depth >= np.repeat(first_difference, lengths)
+
+    by_depth = np.argsort(depth.astype(np.min_scalar_type(longest)), kind="stable")  # of bytes: counted, not compared
+    node = np.empty(len(labels), np.int64)
+    node[by_depth] = np.cumsum(begins[by_depth])  # 0 is the root
+    first = by_depth[begins[by_depth]]  # where each node begins
+    parents = np.where(depth[first] == 0, 0, node[first - 1])
+    label, word = np.concatenate(([-1], labels[first])), np.full(len(first) + 1, -1)
+    word[node[begin[1:] - 1]] = np.arange(len(lengths))
     # Nodes are sorted by parent, so that the children of node i begin where the parents reach i; the root is no child.
-    first_child = 1 + np.searchsorted(np.concatenate(parents)[1:], np.arange(nodes + 1))
-    of_node, word = np.concatenate(label), np.concatenate(ends)
-    return ctc_trie.Trie(first_child.astype(np.int32), of_node.astype(np.int32), word.astype(np.int32), longest)
-
-
-def _common_prefixes(labels: Int32, begin: Int64) -> Int64:
-    """How many labels each word shares with the one before it."""
-    lengths = np.diff(begin)
-    same = np.zeros(len(lengths), np.int64)
-    going = np.arange(1, len(lengths))
-    for depth in range(int(lengths.max(initial=0))):
-        going = going[(lengths[going] > depth) & (lengths[going - 1] > depth)]
-        going = going[labels[begin[going] + depth] == labels[begin[going - 1] + depth]]
-        same[going] += 1
-    return same
+    first_child = 1 + np.searchsorted(parents, np.arange(len(word) + 1))
+    return ctc_trie.Trie(first_child.astype(np.int32), label.astype(np.int32), word.astype(np.int32), longest)
 
 
 def best_in_trie(

@@ -85,6 +85,7 @@ def gather_words(words: Iterable[tuple[str, int]], alphabet: Characters, case: C
 
     Raises:
         ValueError: an unknown ``case``; a count below 0.
+        TypeError: a word that is no string.
     """
     if case not in ("keep", "lower", "upper"):
         raise ValueError(f'case must be "keep", "lower" or "upper", not {case!r}')
@@ -93,6 +94,8 @@ def gather_words(words: Iterable[tuple[str, int]], alphabet: Characters, case: C
     given = 0
     for word, count in words:
         given += 1
+        if not isinstance(word, str):
+            raise TypeError(f"word {given - 1} is {word!r}, not a string")
         if count < 0:
             raise ValueError(f"word {word!r} has a count of {count}")
         text = alphabet.normalise(word if case == "keep" else word.lower() if case == "lower" else word.upper())

@@ -46,10 +46,11 @@ def score(
     Runs on the CPU, in float64 and parallel over samples and texts; log_probs on another device are copied to the host.
 
     Args:
-        log_probs: [T, N, K], or [T, K] for one sample.
+        log_probs: [T, N, K], or [T, K] for one sample, normalised over K (``log_softmax``).
         texts: texts for every sample; or a list of texts for each of the N samples, which may differ in number. A text
             is a list of labels; with ``alphabet``, a string.
         lengths: [N] frames that count; all T if None.
+        blank: the class of the blank.
         alphabet: its ``encode`` turns strings into labels.
 
     Returns:
@@ -57,7 +58,8 @@ def score(
 
     Raises:
         ValueError: as :func:`minicrnn.ctc.greedy_decode`; a label that is the blank or out of range, naming the text.
-        TypeError: a string without an alphabet.
+        UnknownCharacterError: a string with a character that the alphabet lacks.
+        TypeError: a string without an alphabet; a text that is neither a string nor a list of labels.
 
     >>> uniform = torch.full((2, 1, 2), 0.5).log()  # of four paths three spell [1], and one the empty text
     >>> np.exp(score(uniform, [[1], [], [1, 1]])).round(4).tolist()
@@ -103,6 +105,9 @@ def _is_nested(texts: Sequence[Any]) -> bool:
     """Whether these are lists of texts, one a sample: then some element of an element is a text, not a label."""
     if isinstance(texts, str):
         raise TypeError("texts must be a list of texts, not one string")
+    for i, part in enumerate(texts):
+        if _is_label(part):
+            raise TypeError(f"text {i} is the label {part}: give a list of labels for each text")
     return any(not isinstance(part, str) and any(not _is_label(inner) for inner in part) for part in texts)
 
 

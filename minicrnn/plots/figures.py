@@ -4,9 +4,11 @@ import warnings
 from io import BytesIO
 from pathlib import Path
 
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from minicrnn.checkpoint import write_atomically
+from minicrnn.errors import OptionError
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#888888"
@@ -14,17 +16,35 @@ HEAT = "cividis"  # a colour map that they can, too
 BLANK = "–"
 
 
+def require_picture(path: str | Path) -> None:
+    """Refuse a path that no picture can be written to, before the work that goes into one.
+
+    Raises:
+        OptionError: it is a folder, or in none; its suffix is no format that matplotlib writes.
+    """
+    path = Path(path)
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if path.is_dir():
+        raise OptionError(f"{path} is a folder: give a file for the picture, such as {path / 'picture.png'}")
+    if not path.absolute().parent.is_dir():
+        raise OptionError(f"{path}: the folder does not exist: make it, or choose another")
+    if path.suffix and path.suffix[1:].lower() not in formats:
+        raise OptionError(f"{path}: no picture has the format {path.suffix}: give one of .{' .'.join(sorted(formats))}")
+
+
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure whole or not at all. A character that the font lacks is drawn as a box, without a warning.
 
     Raises:
+        OptionError: as :func:`require_picture`.
         CheckpointError: the file cannot be written.
     """
+    require_picture(path)
     picture = BytesIO()
     with warnings.catch_warnings():
         # The second one comes with the first in matplotlib before 3.11, for scripts such as Devanagari.
         warnings.filterwarnings("ignore", r"Glyph \d+|Matplotlib currently does not support", UserWarning)
-        figure.savefig(picture, format=Path(path).suffix[1:] or "png", dpi=130)
+        figure.savefig(picture, format=Path(path).suffix[1:].lower() or "png", dpi=130)
     write_atomically(path, picture.getvalue())
 
 

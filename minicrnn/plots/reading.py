@@ -18,6 +18,8 @@ from minicrnn.plots.lattice import plot_lattice
 from minicrnn.reader import ImageSource, Reader, Reading
 from minicrnn.shapes import receptive_field
 from minicrnn.text import Alphabet
+from minicrnn.transcription import Decoding
+from minicrnn.transcription.options import automaton_of
 
 
 class _Look(NamedTuple):
@@ -42,7 +44,8 @@ def _look(reader: Reader, source: ImageSource, options: dict[str, Any]) -> _Look
 
 def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: Any) -> list[Path]:
     """Draw the three pictures of one image: the alignment to ``path``; and beside it, with "-lattice" and "-beam" in
-    their names, the lattice of the text that was read, and the beam of the network alone.
+    their names, the lattice of the text that was read, and a small beam, with the language model and hotwords if there
+    are any.
 
     Args:
         image: as :meth:`minicrnn.Reader.read` takes it.
@@ -59,7 +62,17 @@ def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: An
     lattice, beam = (path.with_name(f"{path.stem}-{kind}{path.suffix}") for kind in ("lattice", "beam"))
     _draw(look, reader.alphabet, path)
     plot_lattice(look.log_probs, look.reading.text, reader.alphabet, lattice)
-    plot_beam(look.log_probs, reader.alphabet, beam)
+    decoding = Decoding(**options)
+    plot_beam(
+        look.log_probs,
+        reader.alphabet,
+        beam,
+        language_model=automaton_of(decoding.language_model, reader.alphabet),
+        weight=decoding.weight,
+        word_bonus=decoding.word_bonus,
+        hotwords=decoding.hotword_labels(reader.alphabet),
+        hotword_bonus=decoding.hotword_bonus,
+    )
     return [path, lattice, beam]
 
 

@@ -11,7 +11,7 @@ Source: Guo, Pleiss, Sun and Weinberger, *On calibration of modern neural networ
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,21 +66,24 @@ def transcribe(
         ValueError: NaN or +∞ in log_probs.
     """
     tempered = log_probs if temperature == 1 else (log_probs / temperature).log_softmax(2)
-    found: list[_Found | None] = [None] * len(lexicons)
-    for lexicon, chosen in _by_lexicon(lexicons):
-        whole = len(chosen) == len(lexicons)
-        part, cool, frames = (
-            (log_probs, tempered, lengths) if whole else (log_probs[:, chosen], tempered[:, chosen], lengths[chosen])
-        )
-        if lexicon is not None:
-            results = _with_lexicon(part, cool, frames, alphabet, decoding, lexicon)
+    complete: list[Any] = [None] * len(lexicons)
+    for some in (True, False):
+        chosen = [n for n, lexicon in enumerate(lexicons) if (lexicon is not None) == some]
+        if not chosen:
+            continue
+        part, cool, frames = log_probs, tempered, lengths
+        if len(chosen) < len(lexicons):
+            part, frames = log_probs[:, chosen], lengths[chosen]
+            cool = part if tempered is log_probs else tempered[:, chosen]
+        if some:
+            given = [lexicon for lexicon in lexicons if lexicon is not None]
+            results = _with_lexicons(part, cool, frames, alphabet, decoding, given)
         elif decoding.beam_width:
             results = _by_beam(part, cool, frames, alphabet, decoding)
         else:
             results = _greedy(part, cool, frames, alphabet)
         for n, one in zip(chosen, results, strict=True):
-            found[n] = one
-    complete = [one for one in found if one is not None]
+            complete[n] = one
     peaks = _peaks(tempered, complete)
     return [
         Transcript(
@@ -93,14 +96,6 @@ def transcribe(
         )
         for one, confidences in zip(complete, peaks, strict=True)
     ]
-
-
-def _by_lexicon(lexicons: Sequence[Lexicon | None]) -> list[tuple[Lexicon | None, list[int]]]:
-    """The samples that share a lexicon."""
-    groups: dict[int, tuple[Lexicon | None, list[int]]] = {}
-    for n, lexicon in enumerate(lexicons):
-        groups.setdefault(id(lexicon), (lexicon, []))[1].append(n)
-    return list(groups.values())
 
 
 def _greedy(log_probs: Tensor, tempered: Tensor, lengths: Tensor, alphabet: Alphabet) -> list[_Found]:
@@ -166,18 +161,42 @@ def _shares(log_probs: Sequence[float], added: Sequence[float] | None = None) ->
         return np.nan_to_num(np.exp(scores - np.logaddexp.reduce(scores))).tolist()
 
 
-def _with_lexicon(
-    log_probs: Tensor, tempered: Tensor, lengths: Tensor, alphabet: Alphabet, decoding: Decoding, lexicon: Lexicon
-) -> list[_Found]:
-    def read(scores: Tensor) -> list[LexiconReading]:
-        return lexicon.decode(
-            scores, lengths, method=decoding.method, delta=decoding.delta, top_n=min(decoding.top_n, len(lexicon))
+def _by_lexicons(
+    log_probs: Tensor, lengths: Tensor, decoding: Decoding, lexicons: Sequence[Lexicon]
+) -> list[LexiconReading]:
+    """What each sample's lexicon reads in it. Samples that share a lexicon are searched together."""
+    groups: dict[int, list[int]] = {}
+    for n, lexicon in enumerate(lexicons):
+        groups.setdefault(id(lexicon), []).append(n)
+    found: list[Any] = [None] * len(lexicons)
+    for chosen in groups.values():
+        lexicon, whole = lexicons[chosen[0]], len(chosen) == len(lexicons)
+        readings = lexicon.decode(
+            log_probs if whole else log_probs[:, chosen],
+            lengths if whole else lengths[chosen],
+            method=decoding.method,
+            delta=decoding.delta,
+            top_n=min(decoding.top_n, len(lexicon)),
         )
+        for n, one in zip(chosen, readings, strict=True):
+            found[n] = one
+    return found
 
-    found = read(log_probs)
+
+def _with_lexicons(
+    log_probs: Tensor,
+    tempered: Tensor,
+    lengths: Tensor,
+    alphabet: Alphabet,
+    decoding: Decoding,
+    lexicons: Sequence[Lexicon],
+) -> list[_Found]:
+    """Each sample by its lexicon. Only the search is made lexicon by lexicon: images may each have their own."""
+    found = _by_lexicons(log_probs, lengths, decoding, lexicons)
     shares = [[word.share for word in one.words] for one in found]
     if tempered is not log_probs:
-        shares = _tempered_shares(tempered, lengths, alphabet, found, read(tempered))
+        again = _by_lexicons(tempered, lengths, decoding, lexicons)
+        shares = _tempered_shares(tempered, lengths, alphabet, found, again)
     labels = [alphabet.encode(one.text) for one in found]
     spans = _aligned(log_probs, lengths, labels)
     return [

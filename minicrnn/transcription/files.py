@@ -65,4 +65,6 @@ def words_left_out(lexicons: Mapping[str, Lexicon]) -> str:
         return ""
     count = sum(len(report.empty) + len(report.outside) for report in incomplete.values())
     name, report = next(iter(incomplete.items()))
-    return f"{count:,} words of {len(incomplete):,} lexicons are left out, first of {printable(name)}: {report}"
+    words = "1 word is" if count == 1 else f"{count:,} words are"
+    where = "" if len(incomplete) == 1 else f"{len(incomplete):,} lexicons, first "
+    return f"{words} left out of {where}{printable(name)}: {report}"

@@ -4,7 +4,8 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, SupportsIndex
 from weakref import WeakKeyDictionary
 
 from minicrnn.ctc import Lexicon, NGramGraph, NGramModel, WordModel, word_trie
@@ -55,17 +56,31 @@ class Decoding:
 
     def __post_init__(self) -> None:
         self._require("method", self.method in ("trie", "bk-tree"), '"trie" or "bk-tree"')
+        for name in ("delta", "top_n", "beam"):
+            value = getattr(self, name)
+            self._require(
+                name, isinstance(value, SupportsIndex) or (name == "beam" and value is None), "a whole number"
+            )
         self._require("delta", 0 <= self.delta <= 254, "from 0 to 254")
         self._require("top_n", self.top_n >= 1, "at least 1")
-        self._require("beam", self.beam is None or self.beam >= self.top_n, f"at least 1, and top_n, {self.top_n}")
+        self._require("beam", self.beam is None or self.beam >= 1, "at least 1")
+        self._require("beam", self.beam is None or self.beam >= self.top_n, f"at least top_n, which is {self.top_n}")
         self._require("weight", 0 <= self.weight < math.inf, "0 or more, and finite")
         for name in ("word_bonus", "hotword_bonus"):
             self._require(name, math.isfinite(getattr(self, name)), "a finite number")
         self._require("hotwords", not isinstance(self.hotwords, str), "a list of texts")
-        if self.lexicon is not None and not self.one_lexicon_each and self.searches:
+        if isinstance(self.language_model, (str, Path)):
             raise OptionError(
-                "a lexicon is searched exactly, which leaves nothing for beam, language_model and hotwords: give either"
+                f"language_model is a path: give the model, NGramModel.read_arpa({str(self.language_model)!r})"
             )
+        if isinstance(self.lexicon, (str, Path)):
+            path = str(self.lexicon)
+            raise OptionError(
+                f"lexicon is one string, {path!r}: give [{path!r}] for a word, or "
+                f"Lexicon.from_file({path!r}, reader.alphabet) for a file"
+            )
+        if self.lexicon is not None and not self.one_lexicon_each and self.searches:
+            raise OptionError("lexicon excludes beam, language_model and hotwords: it is searched exactly. Give either")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
@@ -164,13 +179,19 @@ def automaton_of(
     lacks cannot be read. A word that the model does not know may be read if the model has a probability for it.
 
     Raises:
-        OptionError: the alphabet spells no word of the model.
+        OptionError: the alphabet has no character, or spells no word, of the model.
     """
     if not isinstance(model, NGramModel):
         return model
     alphabet_of, automaton = _AUTOMATA.get(model, (None, None))
     if alphabet_of != alphabet:
         by_character = model.unit == "character"
+        if by_character and not set(model.symbols) & set(alphabet.characters):
+            known = "".join(model.symbols[:10])
+            raise OptionError(
+                f"the language model has no character of the model's alphabet, only {known!r}"
+                f"{' and others' if len(model.symbols) > 10 else ''}: train it on texts that the model reads"
+            )
         automaton = model.graph([None, *alphabet.characters]) if by_character else _word_model(model, alphabet)
         _AUTOMATA[model] = alphabet, automaton
     return automaton
@@ -179,7 +200,11 @@ def automaton_of(
 def _word_model(model: NGramModel, alphabet: Alphabet) -> WordModel:
     words = [word for word in model.symbols if not alphabet.unknown(word)]
     if not words:
-        raise OptionError("the language model has no word that the alphabet spells: is it of another language?")
+        known = ", ".join(map(repr, model.symbols[:3]))
+        raise OptionError(
+            f"the language model has no word that the alphabet spells, only such as {known}: "
+            "train it on texts that the model reads"
+        )
     spelled = {tuple(alphabet.encode(word)): word for word in words}  # two spellings may have one normal form
     unknown = len(spelled)
     graph = model.graph([*spelled.values(), UNKNOWN])

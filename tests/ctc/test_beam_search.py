@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicrnn.ctc import beam_search, ctc_loss, forced_align
+from minicrnn.ctc import NGramModel, beam_search, ctc_loss, forced_align
+from minicrnn.ctc.beam_search import _check_fusion
 from minicrnn.naive import ctc_decoding as naive
 from tests.ctc.problems import problems
 from tests.strategies import tensors
@@ -163,6 +164,12 @@ def test_what_lies_beyond_the_length_is_not_read():
         ({"beam_threshold": -1.0}, "beam_threshold must not be negative"),
         ({"min_log_prob": math.nan}, "min_log_prob is NaN"),
         ({"weight": -0.5}, "weight must not be negative"),
+        ({"word_bonus": math.nan}, "word_bonus must be finite, but is nan"),
+        ({"hotword_bonus": math.inf}, "hotword_bonus must be finite, but is inf"),
+        (
+            {"language_model": NGramModel.train(["ab"], 2).graph([None, "a"])},
+            "language_model has 2 symbols and log_probs have 3 classes: give model.graph one symbol for each class",
+        ),
         ({"hotwords": [[1, 0]]}, "hotword 0: label 0 is the blank"),
         ({"hotwords": [[]]}, "hotword 0 has no labels"),
         ({"lengths": [4, 5]}, r"sample 1: lengths is 5, it must be in \[0, 4\]"),
@@ -171,6 +178,11 @@ def test_what_lies_beyond_the_length_is_not_read():
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         beam_search(torch.zeros(4, 2, 3), **options)
+
+
+def test_a_model_is_not_yet_a_graph():
+    with pytest.raises(TypeError, match=r"language_model is NGramModel, .*: give model\.graph\(\[None"):
+        _check_fusion(NGramModel.train(["ab"], 2), 3, 0.5, 0.0, 1.5)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
-from minicrnn.ctc.bk_tree import BKTree
+from minicrnn.ctc.bk_tree import BKTree, within_of_all
 from minicrnn.naive.edit_distance import edit_distance
 
 CLASSES = 70
@@ -21,18 +21,24 @@ def level():
     """One level is all there is."""
 
 
-def tree_of(lexicon):
+def arrays_of(lexicon):
     labels = np.array([label for word in lexicon for label in word], np.int32)
-    return BKTree(labels, np.cumsum([0, *map(len, lexicon)], dtype=np.int64), CLASSES)
+    return labels, np.cumsum([0, *map(len, lexicon)], dtype=np.int64), CLASSES
+
+
+def tree_of(lexicon):
+    return BKTree(*arrays_of(lexicon))
 
 
 @given(st.lists(words, unique_by=tuple, max_size=30), st.lists(words, max_size=3), st.integers(0, 5))
 def test_finds_exactly_the_words_within_delta(lexicon, queries, delta):
-    found = tree_of(lexicon).within(queries, delta)
-    assert len(found) == len(queries)
-    for query, (numbers, distances) in zip(queries, found, strict=True):
-        expected = [(w, edit_distance(word, query)) for w, word in enumerate(lexicon)]
-        assert list(zip(numbers.tolist(), distances.tolist(), strict=True)) == [e for e in expected if e[1] <= delta]
+    """By a tree, and by all distances."""
+    for found in (tree_of(lexicon).within(queries, delta), within_of_all(queries, delta, *arrays_of(lexicon))):
+        assert len(found) == len(queries)
+        for query, (numbers, distances) in zip(queries, found, strict=True):
+            expected = [(w, edit_distance(word, query)) for w, word in enumerate(lexicon)]
+            near = [one for one in expected if one[1] <= delta]
+            assert list(zip(numbers.tolist(), distances.tolist(), strict=True)) == near
 
 
 def made_words(count):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicrnn import Alphabet
-from minicrnn.ctc import ctc_loss, score
+from minicrnn.ctc import beam_search, ctc_loss, score
 from minicrnn.naive import ctc as naive
 from tests.ctc.problems import normal, problems
 from tests.strategies import seeds
@@ -34,6 +34,15 @@ def test_equals_the_sum_over_paths(data, problem):
         log_probs = problem.log_probs[:frames, n].numpy()
         expected = [-naive.ctc_forward(log_probs, text, problem.blank) for text in texts]
         assert found[n] == pytest.approx(expected, abs=1e-10)
+
+
+def test_a_frame_in_which_nothing_is_possible():
+    """Not even the blank: then no text has a probability, and none is NaN."""
+    log_probs = normal(5, 1, 4).log_softmax(2)
+    log_probs[2] = -math.inf
+    assert score(log_probs, [[], [1], [1, 2], [3, 3, 3]]) == [[-math.inf] * 4]
+    best = beam_search(log_probs)[0][0]
+    assert (best.labels, best.score, best.log_prob) == ([], -math.inf, -math.inf)
 
 
 @given(st.data(), problems(max_T=9, min_N=1))

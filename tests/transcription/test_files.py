@@ -37,7 +37,7 @@ def test_a_broken_file_of_lexicons(tmp_path, content, message):
 def test_what_is_left_out_is_told(tmp_path):
     (tmp_path / "l.tsv").write_text("1.png\tab\tx\n2.png\ta\n3.png\ty\tb\t\n")
     said = words_left_out(read_lexicons(tmp_path / "l.tsv", ALPHABET))
-    assert said.startswith("3 words of 2 lexicons are left out, first of 1.png: 2 words given")
+    assert said.startswith("3 words are left out of 2 lexicons, first 1.png: 2 words given")
     assert "'x'" in said
 
 

@@ -17,14 +17,15 @@ ALPHABET = Alphabet("abc")
         ({"delta": -1}, "delta must be from 0 to 254, not -1"),
         ({"top_n": 0}, "top_n must be at least 1"),
         ({"beam": 0}, "beam must be at least 1"),
-        ({"beam": 2, "top_n": 3}, "and top_n, 3, not 2"),
+        ({"beam": 2, "top_n": 3}, "at least top_n, which is 3, not 2"),
         ({"weight": -0.1}, "weight must be 0 or more"),
         ({"weight": float("inf")}, "weight"),
         ({"word_bonus": float("nan")}, "word_bonus must be a finite number"),
         ({"hotword_bonus": float("inf")}, "hotword_bonus must be a finite number"),
         ({"hotwords": "ab"}, "hotwords must be a list"),
-        ({"lexicon": ["ab"], "beam": 3}, "give either"),
-        ({"lexicon": ["ab"], "hotwords": ["ab"]}, "give either"),
+        ({"lexicon": ["ab"], "beam": 3}, "Give either"),
+        ({"lexicon": ["ab"], "hotwords": ["ab"]}, "Give either"),
+        ({"lexicon": "w.txt"}, r"Lexicon\.from_file\('w\.txt', reader\.alphabet\) for a file"),
     ],
 )
 def test_a_bad_option_is_named(options, message):
@@ -32,10 +33,18 @@ def test_a_bad_option_is_named(options, message):
         Decoding(**options)
 
 
-def test_an_unknown_method():
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("method", "guess", 'method must be "trie" or "bk-tree"'),
+        ("beam", 2.5, "beam must be a whole number, not 2.5"),
+        ("language_model", "m.arpa", r"NGramModel\.read_arpa\('m\.arpa'\)"),
+    ],
+)
+def test_a_value_of_another_type(name, value, message):
     decoding = Decoding()
-    object.__setattr__(decoding, "method", "guess")
-    with pytest.raises(OptionError, match='method must be "trie" or "bk-tree"'):
+    object.__setattr__(decoding, name, value)
+    with pytest.raises(OptionError, match=message):
         decoding.__post_init__()
 
 
@@ -95,3 +104,5 @@ def test_automata_are_made_once():
     assert automaton_of(None, ALPHABET) is None
     with pytest.raises(OptionError, match="no word that the alphabet spells"):
         automaton_of(NGramModel.train(["xy z"], 1, unit="word"), ALPHABET)
+    with pytest.raises(OptionError, match="no character of the model's alphabet, only 'xyz'"):
+        automaton_of(NGramModel.train(["xy", "z"], 2), ALPHABET)
