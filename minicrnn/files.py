@@ -1,8 +1,20 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and whether they can be, before the work that goes into one."""
 
 import os
 import tempfile
 from pathlib import Path
+
+from minicrnn.errors import OptionError
+
+
+def require_folder_of(path: str | Path) -> None:
+    """Refuse a file that is to be written into a folder that is not there.
+
+    Raises:
+        OptionError: the folder does not exist.
+    """
+    if not Path(path).absolute().parent.is_dir():
+        raise OptionError(f"{path}: the folder does not exist: make it, or choose another")
 
 
 def replace_file(path: str | Path, data: bytes) -> None:

@@ -12,8 +12,8 @@ from rich.text import Text
 from minicrnn.checkpoint import write_atomically
 from minicrnn.cli import decoding as choose
 from minicrnn.cli.common import Device, Labels, MaxBadShare, Pattern, app, console
-from minicrnn.errors import OptionError
 from minicrnn.evaluation import Evaluation, compare
+from minicrnn.files import require_folder_of
 from minicrnn.reader import Reader, choose_device
 from minicrnn.reliability import BINS
 from minicrnn.text import printable, tsv_row
@@ -56,9 +56,8 @@ def eval_command(
     other figures are the last one's.
     """
     choose_device(device)  # before anything is read
-    for path in (predictions, plot):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise OptionError(f"{path}: the folder does not exist: make it, or choose another")
+    if predictions is not None:
+        require_folder_of(predictions)
     if plot is not None:
         from minicrnn.plots import require_picture  # brings matplotlib, which nothing else needs
 

@@ -10,7 +10,7 @@ from minicrnn.cli.common import app
 from minicrnn.ctc import NGramModel
 from minicrnn.ctc.lexicon_words import read_word_file
 from minicrnn.data import DataError
-from minicrnn.errors import OptionError
+from minicrnn.files import require_folder_of
 
 
 class Unit(StrEnum):
@@ -31,8 +31,7 @@ def lm_command(
 
     Interpolated, modified Kneser–Ney smoothing.
     """
-    if not out.absolute().parent.is_dir():
-        raise OptionError(f"{out}: the folder does not exist: make it, or choose another")
+    require_folder_of(out)
     try:
         rows = read_word_file(texts)
     except OSError as error:

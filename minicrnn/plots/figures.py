@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from minicrnn.checkpoint import write_atomically
 from minicrnn.errors import OptionError
+from minicrnn.files import require_folder_of
 
 # Okabe and Ito's colours, which people with any colour vision can tell apart.
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#888888"
@@ -26,8 +27,7 @@ def require_picture(path: str | Path) -> None:
     formats = FigureCanvasBase.get_supported_filetypes()
     if path.is_dir():
         raise OptionError(f"{path} is a folder: give a file for the picture, such as {path / 'picture.png'}")
-    if not path.absolute().parent.is_dir():
-        raise OptionError(f"{path}: the folder does not exist: make it, or choose another")
+    require_folder_of(path)
     if path.suffix and path.suffix[1:].lower() not in formats:
         raise OptionError(f"{path}: no picture has the format {path.suffix}: give one of .{' .'.join(sorted(formats))}")
 
