@@ -130,8 +130,10 @@ class CRNN(nn.Module):
 
     def frames_for_width(self, width: int) -> int:
         """Frames that an image of this width gives; 0 when it is too narrow for one."""
-        windows = self.windows()
-        return frames_for_width(windows, width) if width >= min_width_for(windows, []) else 0
+        try:
+            return frames_for_width(self.windows(), width)
+        except ValueError:
+            return 0
 
     def min_width_for(self, labels: Sequence[int]) -> int:
         """The least width whose frames can hold these labels."""
@@ -151,7 +153,11 @@ class CRNN(nn.Module):
                 1..W, or an image too narrow for one frame.
         """
         own_widths = self._check(images, widths)
-        x, lengths = self._extract(images, own_widths)
+        try:
+            x, lengths = self._extract(images, own_widths)
+        except ValueError:
+            self._check_frames(own_widths)
+            raise
         frames = self.to_sequence(x)
         return self._read(frames, lengths), torch.tensor(lengths, dtype=torch.int64, device=images.device)
 
@@ -173,10 +179,14 @@ class CRNN(nn.Module):
         for i, own in enumerate(own_widths):
             if not 1 <= own <= width:
                 raise ValueError(f"image {i}: width {own} is not in 1..{width}, the width of the batch")
-            if self.frames_for_width(own) < 1:
-                least = self.min_width_for([])
-                raise ValueError(f"image {i}: width {own} gives no frame; the least is {least}: pad or stretch it")
         return own_widths
+
+    def _check_frames(self, widths: list[int]) -> None:
+        """Raise ValueError if an image is too narrow for a frame."""
+        least = self.min_width_for([])
+        for i, own in enumerate(widths):
+            if own < least:
+                raise ValueError(f"image {i}: width {own} gives no frame; the least is {least}: pad or stretch it")
 
     def _extract(self, x: Tensor, widths: list[int]) -> tuple[Tensor, list[int]]:
         """Run the feature stack. Returns the features and each image's own width in them."""
@@ -188,9 +198,9 @@ class CRNN(nn.Module):
             padded = [kind for kind, window in windows if any(window.pads) or window.ceil_mode]
             if padded or any(kind == "Conv2d" and window.kernel_size > 1 for kind, window in windows):
                 x = _set_beyond(x, widths, -torch.inf if padded == ["MaxPool2d"] else 0.0)
-            x = group.run(x)
             for _, window in windows:
                 widths = [window.output_size(w) for w in widths]
+            x = group.run(x)
             if padded == ["MaxPool2d"]:  # a window beyond the edge gives −∞, which would make a BatchNorm's means NaN
                 x = _set_beyond(x, widths, 0.0)
         return x, widths

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import median
 from typing import NamedTuple
 
 from minicrnn.shapes import ReceptiveField
@@ -26,12 +27,30 @@ def centers(spans: Sequence[tuple[int, int]], field: ReceptiveField, sizes: Size
     takes a pixel's index for its middle, which is half a pixel from its left edge. A frame may be centred beyond the
     image, and one that is narrower than a frame was padded: such places are moved to the edge.
 
+    Many networks say the first character in the first frame, wherever it stands: see :func:`_first`.
+
     >>> centers([(0, 2), (4, 5)], ReceptiveField(size=8, jump=4, start=-2), Sizes(200, 64, 100))
     [8.0, 36.0]
     """
     scale = sizes.width / sizes.scaled_width
     middles = (((field.center(start) + field.center(end - 1) + 1) / 2 - drift) * scale for start, end in spans)
-    return [min(max(x, 0.0), float(sizes.width)) for x in middles]
+    found = [min(max(x, 0.0), float(sizes.width)) for x in middles]
+    return [_first(found), *found[1:]] if spans and spans[0][0] == 0 else found
+
+
+def _first(middles: Sequence[float]) -> float:
+    """Where the first of some characters stands, if it was said in the first frame: a bound from the left, no more.
+
+    An LSTM knows where a line begins, and may say at once what it begins with. The reader that comes along does so with
+    every word, while it says the other characters where they stand. Their median distance tells how far from the second
+    the first one is.
+
+    >>> _first([4.0, 30.0, 50.0, 70.0]), _first([4.0, 14.0, 50.0, 70.0]), _first([4.0, 30.0])
+    (10.0, 4.0, 4.0)
+    """
+    if len(middles) < 3:
+        return middles[0]
+    return max(middles[0], middles[1] - median(b - a for a, b in pairwise(middles[1:])))
 
 
 def boxes(middles: Sequence[float], sizes: Sizes) -> list[Box]:

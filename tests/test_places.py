@@ -22,6 +22,18 @@ def test_a_frame_is_centred_on_the_pixels_it_sees():
     assert centers([(1, 2)], STACK, Sizes(201, 64, 100)) == [pytest.approx(6.0 * 2.01)]
 
 
+def test_what_is_said_at_once_is_placed_by_the_others():
+    """A network that says the first of four evenly spaced characters in frame 0, wherever they stand."""
+    sizes = Sizes(width=100, height=32, scaled_width=100)
+    spans = [(t, t + 1) for t in (0, 8, 13, 18)]
+    assert centers(spans, STACK, sizes) == [14.0, 34.0, 54.0, 74.0]
+    near = [(t, t + 1) for t in (0, 3, 8, 13)]  # no farther away than the others are from each other: it stays
+    assert centers(near, STACK, sizes) == [2.0, 14.0, 34.0, 54.0]
+    later = [(t, t + 1) for t in (1, 8, 13, 18)]  # not the first frame: it stays
+    assert centers(later, STACK, sizes) == [6.0, 34.0, 54.0, 74.0]
+    assert centers(spans[:2], STACK, sizes) == [2.0, 34.0]
+
+
 def test_places_stay_in_the_image():
     field = ReceptiveField(size=8, jump=4, start=-10)
     assert centers([(0, 1), (9, 10)], field, Sizes(width=20, height=32, scaled_width=20)) == [0.0, 20.0]

@@ -39,7 +39,7 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, kind, ir.VectorType(manager.lookup(kind.element).get_value_type(), kind.size))
 
 
-def _spread(builder: Any, number: Any, size: int) -> Any:
+def spread(builder: Any, number: Any, size: int) -> Any:
     """The number in every lane."""
     kind = ir.VectorType(number.type, size)
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.IntType(32)(0))
@@ -49,7 +49,7 @@ def _spread(builder: Any, number: Any, size: int) -> Any:
 @lower_cast(types.Float, Vector)
 @lower_cast(types.Integer, Vector)
 def _cast(context: Any, builder: Any, given: Any, vector: Any, value: Any) -> Any:
-    return _spread(builder, context.cast(builder, value, given, vector.element), vector.size)
+    return spread(builder, context.cast(builder, value, given, vector.element), vector.size)
 
 
 def _arithmetic(symbol: Any, instruction: str) -> None:
@@ -184,7 +184,7 @@ def last(typing: Any, vector: Any, count: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         value, count = values
         lanes = ir.Constant(ir.VectorType(count.type, vector.size), list(range(vector.size)))
-        first = _spread(builder, builder.sub(count.type(vector.size), count), vector.size)
+        first = spread(builder, builder.sub(count.type(vector.size), count), vector.size)
         return builder.select(builder.icmp_signed(">=", lanes, first), value, ir.Constant(value.type, None))
 
     return vector(vector, types.int64), code

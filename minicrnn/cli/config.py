@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from minicrnn.reader import OptionError
 from minicrnn.training import TrainOptions
 
-_PLACES = {"data": str, "out": str, "val": str, "labels": str, "pattern": str, "alphabet": str}
+_PLACES = {"data": str, "out": str, "val": str, "labels": str, "pattern": str, "alphabet": str, "start": str}
 _TABLES = {"mix": dict, "render": dict}
 _IN_WORDS = {int: "a whole number", float: "a number", str: "a string", bool: "true or false", dict: "a table"}
 

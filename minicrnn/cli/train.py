@@ -48,6 +48,10 @@ def train_command(
         str | None,
         typer.Option(help="Characters to read. Default: those of the labels trained on (--val may need more)."),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Model whose weights to begin with: a file, or words. The network is the model's."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help=f"Passes over the data. Default: {DEFAULT_EPOCHS}, unless --steps.")
     ] = None,

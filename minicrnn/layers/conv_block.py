@@ -23,6 +23,7 @@ from torch import Tensor
 from minicrnn.autograd import once_differentiable
 from minicrnn.layers.conv_engines import Engine, engine_for
 from minicrnn.layers.memory_layout import array, channels_last, own
+from minicrnn.layers.prepared_weights import are_kept
 from minicrnn.layers.scratch import empty, scratch
 from minicrnn.layers.sizes import Pair
 from minicrnn.layers.window_matrix import ConvOptions
@@ -68,7 +69,7 @@ def conv_block_forward(
     if x.dtype != weight.dtype:
         raise RuntimeError(f"Conv2d has parameters of {weight.dtype}, got input of {x.dtype}: convert one of them")
     images = channels_last(x)
-    work = _work(images, weight, options)
+    work = _work(images, weight, options, kept=not need_gradient and are_kept(weight))
     prepared = work.engine.prepared(weight)
     H_out, W_out, C_out = work.maps.shape[1:]
     y = empty((len(x), H_out // after.window[0], W_out // after.window[1], C_out), x.dtype)
@@ -81,7 +82,8 @@ def conv_block_forward(
             affine = (array(scale, x.dtype), array(shift, x.dtype))
             results = (y[block].numpy(), route[block].numpy())
             _run(scale_relu_pool.forward, x.dtype, z.numpy(), *affine, after.relu, *after.window, *results)
-    return own(y.permute(0, 3, 1, 2)), ConvBlockSaved(x, weight, route, options, after)
+    result = y.permute(0, 3, 1, 2)  # without gradients it may be a view
+    return own(result) if need_gradient else result, ConvBlockSaved(x, weight, route, options, after)
 
 
 def conv_block_backward(
@@ -130,8 +132,8 @@ class _Work(NamedTuple):
     memory: Tensor  # the engine's
 
 
-def _work(images: Tensor, weight: Tensor, options: ConvOptions) -> _Work:
-    engine = engine_for(images.shape, weight, options)
+def _work(images: Tensor, weight: Tensor, options: ConvOptions, kept: bool = False) -> _Work:
+    engine = engine_for(images.shape, weight.shape, options, kept)
     N, H, W, _ = images.shape
     size = (min(N, engine.images), *options.output_size(H, W), len(weight))
     numbers = math.prod(size)

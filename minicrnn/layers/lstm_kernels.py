@@ -16,7 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from minicrnn.autograd import once_differentiable
+from minicrnn.layers import few_rows
 from minicrnn.layers.lstm_sequence import Weights
+from minicrnn.layers.prepared_weights import are_kept, prepared_weight
 from minicrnn.layers.scratch import scratch
 from minicrnn.threads import kernel_threads, run_kernel
 
@@ -52,7 +54,11 @@ def lstm_kernel_forward(
     G = 4 * H
     gates = (_empty(x, M, D, G) if save else scratch(M * D * G, x.dtype)).view(M, D, G)
     for d, w in enumerate(weights):
-        torch.mm(x, w.ih.mT, out=gates[:, d])
+        if not save and few_rows.suits(*x.shape) and are_kept(w.ih):
+            packed = prepared_weight(w.ih, "few rows", lambda ih: few_rows.pack(ih.mT[None]))
+            few_rows.products(x.contiguous()[:, None], packed, gates[None, :, d])
+        else:
+            torch.mm(x, w.ih.mT, out=gates[:, d])
     biases = [w.bias_ih + w.bias_hh for w in weights if w.bias_ih is not None and w.bias_hh is not None]
     bias = torch.stack(biases) if biases else x.new_zeros(D, G)
     rows = M if save else 0

@@ -47,6 +47,12 @@ class PreparedWeights:
         return prepared
 
 
+def are_kept(weight: Tensor) -> bool:
+    """Whether :func:`prepared_weight` keeps what it prepares: then long preparations pay."""
+    # Tensors of inference mode do not count their changes.
+    return _in_use.get() is not None and not torch.is_grad_enabled() and not weight.is_inference()
+
+
 def prepared_weight(weight: Tensor, way: Hashable, prepare: Callable[[Tensor], Tensor]) -> Tensor:
     """``prepare(weight)``; where :class:`PreparedWeights` are in use, without gradients, one that was kept.
 
@@ -59,6 +65,6 @@ def prepared_weight(weight: Tensor, way: Hashable, prepare: Callable[[Tensor], T
     tensor([4., 4.])
     """
     kept = _in_use.get()
-    if kept is None or torch.is_grad_enabled() or weight.is_inference():  # these do not count their changes
+    if kept is None or not are_kept(weight):
         return prepare(weight.detach())
     return kept.get(weight, way, prepare)

@@ -11,6 +11,7 @@ Source: Chellapilla, Puri and Simard, *High performance convolutional neural net
 (2006), section 3.
 """
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,7 @@ class ConvOptions(NamedTuple):
     groups: int = 1
     padding_mode: str = "zeros"
 
+    @functools.lru_cache(maxsize=4096)  # noqa: B019 (it holds options alone): asked for several times a layer and call
     def output_size(self, H: int, W: int) -> Pair:
         """The number of windows along the height and along the width.
 

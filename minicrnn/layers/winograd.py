@@ -48,10 +48,10 @@ def suits(n: int, H: int, W: int, C_in: int, C_out: int, options: ConvOptions) -
     if options != ConvOptions((3, 3), pads=options.pads) or n < 1 or min(C_in, C_out) < FEWEST_CHANNELS:
         return 0
     H_out, W_out = options.output_size(H, W)
-    tiles = {m: -(-H_out // m) * -(-W_out // m) for m in (4, 2)}
+    count = {m: -(-H_out // m) * -(-W_out // m) for m in (4, 2)}
     # Multiplications for a pair of channels. Tiles of 2×2 take more of the transforms' time.
-    costs = {4: 36 * tiles[4], 2: 16 * tiles[2] * 5 // 4, 0: 9 * H_out * W_out}
-    if n * tiles[4] < FEW_TILES:
+    costs = {4: 36 * count[4], 2: 16 * count[2] * 5 // 4, 0: 9 * H_out * W_out}
+    if n * count[4] < FEW_TILES:
         del costs[4]
     return min(costs, key=lambda m: costs[m])
 
@@ -62,14 +62,13 @@ def images_per_chunk(n: int, H: int, W: int, options: ConvOptions, tile: int) ->
     >>> images_per_chunk(64, 16, 50, ConvOptions((3, 3), pads=(1, 1, 1, 1)), tile=4)
     8
     """
-    tiles = max(1, _tiling(1, H, W, options, tile).tiles)
-    chunks = max(1, n * tiles // TILES_PER_CHUNK)
+    chunks = max(1, n * max(1, tiles(1, H, W, options, tile)) // TILES_PER_CHUNK)
     return max(1, -(-n // chunks))
 
 
 def scratch_numbers(n: int, H: int, W: int, C_in: int, C_out: int, options: ConvOptions, tile: int) -> int:
     """How many numbers :func:`forward` and :func:`backward` write into ``scratch`` for n images."""
-    return (tile + 2) ** 2 * _tiling(n, H, W, options, tile).tiles * (C_in + C_out)
+    return (tile + 2) ** 2 * tiles(n, H, W, options, tile) * (C_in + C_out)
 
 
 def prepare(
@@ -97,22 +96,36 @@ def finish(dU: Float[Tensor, "K C_in C_out"], tile: int) -> Float[Tensor, "C_out
     return dweight
 
 
+def tiles(n: int, H: int, W: int, options: ConvOptions, tile: int) -> int:
+    """P, how many tiles n images are cut into."""
+    return int(_tiling(n, H, W, options, tile).tiles)
+
+
+def products(V: Float[Tensor, "P K C_in"], U: Float[Tensor, "K C_in C_out"], M: Float[Tensor, "K P C_out"]) -> None:
+    """M[k] = V[:, k] U[k], by a BLAS."""
+    torch.bmm(V.transpose(0, 1), U, out=M)
+
+
 def forward(
     x: Float[Tensor, "n H W C_in"],
-    U: Float[Tensor, "K C_in C_out"],
+    U: Float[Tensor, "K ..."],
     options: ConvOptions,
     tile: int,
     y: Float[Tensor, "n H_out W_out C_out"],
     scratch: Float[Tensor, " numbers"],
+    multiply: Callable[[Tensor, Tensor, Tensor], None] = products,
 ) -> None:
-    """Convolve the images of a chunk: y is written. All are contiguous."""
+    """Convolve the images of a chunk: y is written. All are contiguous.
+
+    ``multiply`` takes V, U and M, which it writes; U is what it wants for U.
+    """
     from minicrnn_kernels.winograd import input_forward, output_forward
 
-    tiling = _tiling(x.shape[0], x.shape[1], x.shape[2], options, tile)
-    V, M = _carve(scratch, tiling.tiles, U)
-    _run(input_forward, _flat(x), tiling, U.shape[1], _flat(V))
-    torch.bmm(V.transpose(0, 1), U, out=M)
-    _run(output_forward, _flat(M), tiling, U.shape[2], _flat(y))
+    tiling, C_in, C_out = _tiling(x.shape[0], x.shape[1], x.shape[2], options, tile), x.shape[3], y.shape[3]
+    V, M = _carve(scratch, tiling.tiles, (tile + 2) ** 2, C_in, C_out)
+    _run(input_forward, _flat(x), tiling, C_in, _flat(V))
+    multiply(V, U, M)
+    _run(output_forward, _flat(M), tiling, C_out, _flat(y))
 
 
 def backward(
@@ -137,7 +150,7 @@ def backward(
     from minicrnn_kernels.winograd import input_backward, input_forward, output_backward
 
     tiling = _tiling(x.shape[0], x.shape[1], x.shape[2], options, tile)
-    V, M = _carve(scratch, tiling.tiles, U)
+    V, M = _carve(scratch, tiling.tiles, *U.shape)
     dM = M.view(len(V), *M.shape[::2])  # [P, K, C_out]: read by the products, as V is
     _run(output_backward, _flat(dy), tiling, U.shape[2], _flat(dM))
     if dU is not None:
@@ -155,9 +168,8 @@ def _tiling(n: int, H: int, W: int, options: ConvOptions, tile: int) -> Any:
     return tiling(tile, n, H, W, options.pads)
 
 
-def _carve(scratch: Tensor, P: int, U: Tensor) -> tuple[Tensor, Tensor]:
+def _carve(scratch: Tensor, P: int, K: int, C_in: int, C_out: int) -> tuple[Tensor, Tensor]:
     """V [P, K, C_in] and M [K, P, C_out]."""
-    K, C_in, C_out = U.shape
     end = P * K * C_in
     return scratch[:end].view(P, K, C_in), scratch[end : end + K * P * C_out].view(K, P, C_out)
 

@@ -13,6 +13,7 @@ from minicrnn.training.display import Display
 from minicrnn.training.options import TrainOptions
 from minicrnn.training.parts import prepare_folder, read_part
 from minicrnn.training.rendered import check_render_options, open_renderer, summary
+from minicrnn.training.start import characters_of
 
 RENDER = "render"  # the name of rendered words in a mixture
 DEFAULT_VALIDATE_EVERY_STEPS = 1000
@@ -70,8 +71,9 @@ class Mix:
         render: options of the renderer.
         val: the folder to validate on.
         labels, pattern: of all folders, see :func:`minicrnn.data.read_samples`.
-        alphabet: the characters to read; None takes those of the folders' labels.
+        alphabet: the characters to read; None takes those of the folders' labels, and
         options: of the run.
+        known: those of the model that the run starts from.
 
     Raises:
         DataError: a folder or its labels cannot be read, or words cannot be rendered.
@@ -87,14 +89,15 @@ class Mix:
         pattern: str | None,
         alphabet: Alphabet | None,
         options: TrainOptions,
+        known: Alphabet | None = None,
     ) -> None:
         self.ratios, self.render = dict(ratios), dict(render)
         self.folders = {name: read_part(name, labels, pattern) for name in ratios if name != RENDER}
         self.val = read_part(val, labels, pattern)
-        if alphabet is None and RENDER in ratios:
+        if alphabet is None and known is None and RENDER in ratios:
             raise AlphabetError("give the characters to render and to read, with --alphabet")
         texts = (sample.text for samples in self.folders.values() for sample in samples)
-        self.alphabet = alphabet or Alphabet.from_texts(texts)
+        self.alphabet = alphabet or characters_of(texts, known)
         self.rendered = open_renderer(self.alphabet, options.seed, HEIGHT, self.render) if RENDER in ratios else None
 
     def digest(self) -> str:

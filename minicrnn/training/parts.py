@@ -15,6 +15,7 @@ from minicrnn.data.folder import is_lmdb
 from minicrnn.text import Alphabet, label_row
 from minicrnn.training.display import Display
 from minicrnn.training.options import TrainOptions
+from minicrnn.training.start import characters_of
 
 
 class Parts(NamedTuple):
@@ -44,15 +45,16 @@ def read_parts(
     val: str | None,
     options: TrainOptions,
     alphabet: Alphabet | None = None,
+    known: Alphabet | None = None,
 ) -> Parts:
-    """List the samples of a run; see :func:`minicrnn.train` for the arguments.
+    """List the samples of a run; see :func:`minicrnn.train` for the arguments. ``known`` is the model's it starts from.
 
     Raises:
         DataError: a folder or its labels cannot be read.
         AlphabetError: the labels of the folder that is trained on hold no character.
     """
     samples = read_samples(data, labels, pattern)
-    characters = alphabet or Alphabet.from_texts(sample.text for sample in samples)
+    characters = alphabet or characters_of((sample.text for sample in samples), known)
     if val is None:
         return Parts(*split(samples, options.val_share, options.seed), one_folder=True, alphabet=characters)
     # A bare name, "filename" too, holds for every folder; a path to a label file for its own folder alone.

@@ -19,6 +19,7 @@ from minicrnn.training.loop import Trainer
 from minicrnn.training.mix import DEFAULT_VALIDATE_EVERY_STEPS, Mix, check_mix
 from minicrnn.training.options import DEFAULT_EPOCHS, TrainOptions
 from minicrnn.training.parts import Parts, read_parts
+from minicrnn.training.start import copy_weights, network_of, read_start
 from minicrnn.training.state import read_identity
 
 STATE = "state.safetensors"
@@ -60,6 +61,7 @@ def train(
     pattern: str | None = None,
     val: str | Path | None = None,
     alphabet: str | Alphabet | None = None,
+    start: str | Path | None = None,
     resume: bool = False,
     changed_data: bool = False,
     console: Console | None = None,
@@ -83,7 +85,9 @@ def train(
             are rendered. They need ``alphabet``.
         labels, pattern: where the texts come from, see :func:`minicrnn.data.read_samples`.
         val: a folder to validate on; without it a share of ``data`` is held out (option ``val_share``).
-        alphabet: the characters to read; by default those of all labels that are trained on.
+        alphabet: the characters to read; by default those of all labels that are trained on, and of ``start``.
+        start: a model whose weights to begin with, a file or a name such as ``"words"``. The network is the model's;
+            characters that it does not know are learnt. Half the usual rate or less forgets less of what it knows.
         resume: go on with the run in ``out``, exactly where it stopped. What is not given is as it was; what is
             given must be the same, but for ``workers``, ``device`` and ``max_bad_share``; and a run can be made longer
             (``steps``, ``epochs``, ``schedule``, ``warmup``, ``cooldown``) if the learning rates so far stay the same.
@@ -96,16 +100,17 @@ def train(
     Raises:
         ValueError: an option out of range, or options that do not go together.
         DataError: the data cannot be used, or more of it than ``max_bad_share``.
-        CheckpointError: ``out`` cannot be written, holds another run, or nothing to resume.
+        CheckpointError: ``out`` cannot be written, holds another run, or nothing to resume; ``start`` is no model.
         TrainingError: the loss stays not finite.
     """
     saved = read_identity(Path(out) / STATE) if resume else None
-    source = _source(saved, mix=mix, render=render, labels=labels, pattern=pattern, val=val)
+    source = _source(saved, mix=mix, render=render, labels=labels, pattern=pattern, val=val, start=start)
     chosen, source["mix"] = choose_options(options, source, data, saved)
     if saved is not None:
         alphabet = alphabet or Alphabet.from_json(saved["alphabet"])
     characters = Alphabet(alphabet) if isinstance(alphabet, str) else alphabet
-    samples = _samples(data, source, characters, chosen)
+    begin = None if saved is not None or start is None else read_start(start)
+    samples = _samples(data, source, characters, chosen, begin.alphabet if begin else None)
     display = Display(console)
     folder = run_folder(Path(out), resume)  # only now: data that cannot be read leave no empty folder
     identity = {
@@ -120,6 +125,8 @@ def train(
             _refuse([] if changed_data else ["the data has changed (to go on all the same: --changed-data)"])
             display.say("the data has changed since the run was saved, and it goes on with what is there now")
     trainer = _trainer(samples, chosen, folder, display, identity)
+    if begin is not None:
+        display.say(f"starting from {start}: {copy_weights(begin, trainer.model, samples.alphabet)}")
     if saved is not None:
         trainer.resume(TrainOptions(**saved["options"]))
     result = RunResult.of(folder, trainer.run())
@@ -135,14 +142,20 @@ def choose_options(
 
     Args:
         given: options by name.
-        source: where the samples come from: ``mix``, ``render``, ``val``, ``labels``; see :func:`train`.
+        source: where the samples and the first weights come from: ``mix``, ``render``, ``val``, ``labels``, ``start``;
+            see :func:`train`.
         data: the folder to train on.
         saved: the identity of the run that is resumed.
 
     Raises:
         ValueError: an option out of range, or options that do not go together.
-        CheckpointError: the run to resume began with others.
+        CheckpointError: the run to resume began with others, or there is no such model to start from.
     """
+    start = source.get("start")
+    if saved is not None and start != saved.get("source", {}).get("start"):
+        _refuse([f"start is {start!s} now and was {saved['source'].get('start')}"])
+    if saved is None and start is not None:
+        given = {**given, **network_of(read_start(start), given)}
     chosen = None if saved is None else _resumed_options(given, saved)
     ratios = check_mix(source, data, given if chosen is None else None)
     if chosen is None:
@@ -159,13 +172,17 @@ def _source(saved: Mapping[str, Any] | None, **given: Any) -> dict[str, Any]:
 
 
 def _samples(
-    data: str | Path | None, source: Mapping[str, Any], alphabet: Alphabet | None, options: TrainOptions
+    data: str | Path | None,
+    source: Mapping[str, Any],
+    alphabet: Alphabet | None,
+    options: TrainOptions,
+    known: Alphabet | None,
 ) -> Parts | Mix:
     labels, pattern, val = source["labels"], source["pattern"], source["val"]
     if source["mix"]:
-        return Mix(source["mix"], source["render"] or {}, val, labels, pattern, alphabet, options)
+        return Mix(source["mix"], source["render"] or {}, val, labels, pattern, alphabet, options, known)
     assert data is not None
-    return read_parts(data, labels, pattern, val, options, alphabet)
+    return read_parts(data, labels, pattern, val, options, alphabet, known)
 
 
 def _trainer(

@@ -1,0 +1,59 @@
+"""Products of a few rows with weights that are kept from call to call, on the CPU: for reading one image.
+
+    out[b] = a[:, b] W[b]          a: [P, B, K]   W: [B, K, C]   out: [B, P, C]
+
+The kernel, and why it is faster than a BLAS for few rows, is in ``minicrnn_kernels.few_rows``.
+"""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from minicrnn.threads import kernel_threads, run_kernel
+
+LANES = 8  # columns of W that the kernel takes together
+MOST_ROWS = 32  # with more, the rows take the time and not the weights, and a BLAS is as fast
+FEWEST_FEATURES = 128  # with fewer, too
+
+
+def suits(P: int, K: int) -> bool:
+    """Whether P rows of K features are multiplied faster so than by a BLAS."""
+    return 0 < P <= MOST_ROWS and K >= FEWEST_FEATURES
+
+
+def pack(W: Float[Tensor, "B K C"]) -> Float[Tensor, "B panels K 8"]:
+    """W as the kernel reads it: eight columns at a time, with columns of zeros after the last.
+
+    >>> import torch
+    >>> pack(torch.ones(1, 4, 9)).shape
+    torch.Size([1, 2, 4, 8])
+    """
+    B, K, C = W.shape
+    panels = -(-C // LANES)
+    padded = W.new_zeros(B, K, panels * LANES)
+    padded[:, :, :C] = W
+    return padded.view(B, K, panels, LANES).transpose(1, 2).contiguous()
+
+
+def products(a: Float[Tensor, "P B K"], packed: Float[Tensor, "B panels K 8"], out: Float[Tensor, "B P C"]) -> None:
+    """out[b] = a[:, b] W[b], for packed weights.
+
+    K is at least 1. All are of one type, float32 or float64, and contiguous, ``out`` along its columns at least.
+
+    >>> import torch
+    >>> out = torch.empty(1, 2, 3)
+    >>> products(torch.ones(2, 1, 4), pack(torch.ones(1, 4, 3)), out)
+    >>> out
+    tensor([[[4., 4., 4.],
+             [4., 4., 4.]]])
+    """
+    from minicrnn_kernels import few_rows
+
+    threads = kernel_threads()
+    tasks = -(-threads // max(1, len(packed)))
+    B, P, C = out.shape
+    product_step, row_step, _ = out.stride()
+    flat = out.as_strided(((B - 1) * product_step + (P - 1) * row_step + C,), (1,))
+    run_kernel(
+        few_rows.products, threads, a.dtype,
+        a.detach().numpy(), packed.numpy(), C, flat.numpy(), product_step, row_step, tasks,
+    )  # fmt: skip
