@@ -23,7 +23,7 @@ from minicrnn.ctc.targets import Lengths, frames_needed, prepare
 from minicrnn.shapes import ReceptiveField
 from minicrnn.threads import kernel_threads, run_kernel
 
-_WORK_FOR_THREADS = 100_000  # states times frames
+_WORK_FOR_THREADS = 10_000  # states times frames
 
 
 @dataclass(frozen=True)
