@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from minicrnn.data.images import load_image, normalise_height
+from minicrnn.places import said_at_once
 from minicrnn.reading import Reading
 
 MOST_IMAGES = 24
@@ -56,7 +57,11 @@ def measure_drift(reader: Reads, images: Sequence[Any], texts: Sequence[str], he
 
 
 def drifts_of(reader: Reads, line: np.ndarray, text: str) -> list[float]:
-    """The drift of each character of an image that stands where both cuts leave it; none if the image is misread."""
+    """The drift of each character of an image that stands where both cuts leave it; none if the image is misread.
+
+    A first character that is said in the first frame does not count: its place is not the network's word
+    (:mod:`minicrnn.places`).
+    """
     width = line.shape[1]
     cuts = range(STEP, width, max(STEP, width // MOST_CUTS))
     parts = [line, *(line[:, :x] for x in cuts), *(line[:, x:] for x in cuts)]
@@ -66,6 +71,8 @@ def drifts_of(reader: Reads, line: np.ndarray, text: str) -> list[float]:
     before, after = read[: len(cuts)], read[len(cuts) :]
     drifts = []
     for k, character in enumerate(whole.characters):
+        if k == 0 and said_at_once(character.frames):
+            continue
         right = min(
             (x for x, one in zip(cuts, before, strict=True) if one.text.startswith(text[: k + 1])), default=width
         )

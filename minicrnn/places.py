@@ -27,7 +27,7 @@ def centers(spans: Sequence[tuple[int, int]], field: ReceptiveField, sizes: Size
     takes a pixel's index for its middle, which is half a pixel from its left edge. A frame may be centred beyond the
     image, and one that is narrower than a frame was padded: such places are moved to the edge.
 
-    Many networks say the first character in the first frame, wherever it stands: see :func:`_first`.
+    A first character that was said in the first frame alone is placed by the others: see :func:`said_at_once`.
 
     >>> centers([(0, 2), (4, 5)], ReceptiveField(size=8, jump=4, start=-2), Sizes(200, 64, 100))
     [8.0, 36.0]
@@ -35,22 +35,30 @@ def centers(spans: Sequence[tuple[int, int]], field: ReceptiveField, sizes: Size
     scale = sizes.width / sizes.scaled_width
     middles = (((field.center(start) + field.center(end - 1) + 1) / 2 - drift) * scale for start, end in spans)
     found = [min(max(x, 0.0), float(sizes.width)) for x in middles]
-    return [_first(found), *found[1:]] if spans and spans[0][0] == 0 else found
+    return [_first(found), *found[1:]] if spans and said_at_once(spans[0]) else found
+
+
+def said_at_once(span: tuple[int, int]) -> bool:
+    """Whether a character was said in the first frame and not in the second: its place is then not known from that.
+
+    An LSTM knows where a line begins, and may say at once what it begins with, wherever that stands. The reader that
+    comes along does so with every word, while it says the other characters where they stand.
+    """
+    return span == (0, 1)
 
 
 def _first(middles: Sequence[float]) -> float:
-    """Where the first of some characters stands, if it was said in the first frame: a bound from the left, no more.
+    """Where the first of three or more characters stands if it was said at once, which is a bound from the left.
 
-    An LSTM knows where a line begins, and may say at once what it begins with. The reader that comes along does so with
-    every word, while it says the other characters where they stand. Their median distance tells how far from the second
-    the first one is.
+    The median distance of the others tells how far it is from the second.
 
     >>> _first([4.0, 30.0, 50.0, 70.0]), _first([4.0, 14.0, 50.0, 70.0]), _first([4.0, 30.0])
     (10.0, 4.0, 4.0)
     """
     if len(middles) < 3:
         return middles[0]
-    return max(middles[0], middles[1] - median(b - a for a, b in pairwise(middles[1:])))
+    distance = median(b - a for a, b in pairwise(middles[1:]))
+    return max(middles[0], middles[1] - distance) if distance > 0 else middles[0]
 
 
 def boxes(middles: Sequence[float], sizes: Sizes) -> list[Box]:

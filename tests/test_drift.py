@@ -15,10 +15,13 @@ WIDTH = 12  # of a character
 
 
 class Late:
-    """Reads characters that are wholly in an image, each a block of columns of its code, and says them ``late``."""
+    """Reads characters that are wholly in an image, each a block of columns of its code, and says them ``late``.
 
-    def __init__(self, late):
-        self.late = late
+    A frame is four columns wide. With ``at_once`` the first character is said in the first frame.
+    """
+
+    def __init__(self, late, at_once=False):
+        self.late, self.at_once = late, at_once
 
     def read(self, images, batch_size=32):
         return [self._read(image) for image in images]
@@ -30,7 +33,8 @@ class Late:
             block = columns[x : x + WIDTH]
             if block[0] and block == [block[0]] * WIDTH:
                 middle = x + WIDTH / 2 + self.late
-                characters.append(Character(chr(block[0]), 1.0, middle, (0.0, 0.0, 1.0, 1.0), (0, 1)))
+                frame = 0 if self.at_once and not characters else x // 4
+                characters.append(Character(chr(block[0]), 1.0, middle, (0.0, 0.0, 1.0, 1.0), (frame, frame + 1)))
                 x += WIDTH
             else:
                 x += 1
@@ -56,6 +60,11 @@ def test_each_character_by_itself():
     """Cut at 4, 8, …: "a" in columns 5 to 16 is whole from 20 on from the left, and up to 4 from the right."""
     assert drifts_of(Late(0.0), drawn("ab"), "ab")[0] == 11 - (20 + 4) / 2
     assert drifts_of(Late(0.0), drawn("ab"), "ax") == []  # misread
+
+
+def test_what_is_said_at_once_says_nothing():
+    assert len(drifts_of(Late(0.0), drawn("abc"), "abc")) == 3
+    assert drifts_of(Late(0.0, at_once=True), drawn("abc"), "abc") == drifts_of(Late(0.0), drawn("abc"), "abc")[1:]
 
 
 def test_too_few_characters_say_nothing():

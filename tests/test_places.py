@@ -31,7 +31,11 @@ def test_what_is_said_at_once_is_placed_by_the_others():
     assert centers(near, STACK, sizes) == [2.0, 14.0, 34.0, 54.0]
     later = [(t, t + 1) for t in (1, 8, 13, 18)]  # not the first frame: it stays
     assert centers(later, STACK, sizes) == [6.0, 34.0, 54.0, 74.0]
+    longer = [(0, 2), *spans[1:]]  # in the second frame, too: it stays
+    assert centers(longer, STACK, sizes) == [4.0, 34.0, 54.0, 74.0]
     assert centers(spans[:2], STACK, sizes) == [2.0, 34.0]
+    at_the_edge = [(0, 1), (40, 41), (41, 42)]  # all others are beyond the image
+    assert centers(at_the_edge, STACK, sizes) == [2.0, 100.0, 100.0]
 
 
 def test_places_stay_in_the_image():

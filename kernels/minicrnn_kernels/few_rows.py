@@ -10,8 +10,8 @@ they are read:
 
 Up to twelve rows, a block, are taken through a panel at a time. Its sums are vectors of eight, which stay in registers
 while k runs: for each k, one vector of weights is loaded, and multiplied by one number of each row. The numbers of a
-block lie side by side for each k, [K, rows]: a copy that is made once and serves all panels. Blocks have an even number
-of rows, the last perhaps one of zeros.
+block lie side by side for each k, [K, rows]: a copy that a thread makes once for all its panels. Blocks have an even
+number of rows, the last perhaps one of zeros.
 
 Every sum runs over k in rising order, whatever the block and the number of threads.
 """
@@ -27,7 +27,7 @@ from minicrnn_kernels.compiling import parallel_kernel
 from minicrnn_kernels.vectors import FUSED, spread
 
 LANES = 8  # columns in a panel
-MOST_ROWS = 12  # in a block: as many sums, a vector of weights and one of a row's number fit in sixteen registers
+MOST_ROWS = 12  # in a block: in float32 so many sums, a vector of weights and a number's fit in sixteen registers
 
 
 @intrinsic(prefer_literal=True)
@@ -96,7 +96,7 @@ def products(a, packed, C, out, product_step, row_step, tasks):
                 number, place = min(height, P - first), b * product_step + first * row_step + panel * LANES
                 if number % 2 == 0 and (panel + 1) * LANES <= C:
                     _block(number, rows, first * K, weights, start, K, out, place, row_step)
-                else:  # a row or columns too many, which are not of out
+                else:  # with a row or columns that are not of out
                     _block(number, rows, first * K, weights, start, K, last, 0, LANES)
                     for r in range(number):
                         for i in range(min(LANES, C - panel * LANES)):

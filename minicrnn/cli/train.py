@@ -46,7 +46,9 @@ def train_command(
     ] = None,
     alphabet: Annotated[
         str | None,
-        typer.Option(help="Characters to read. Default: those of the labels trained on (--val may need more)."),
+        typer.Option(
+            help="Characters to read. Default: those of the labels trained on (--val may need more) and of --start."
+        ),
     ] = None,
     start: Annotated[
         str | None,
@@ -65,7 +67,9 @@ def train_command(
     ] = None,
     rate: Annotated[
         float | None,
-        typer.Option("--rate", "--lr", help="Peak learning rate. Default: adamw 0.003, adadelta 1."),
+        typer.Option(
+            "--rate", "--lr", help="Peak learning rate. Default: adamw 0.003, adadelta 1; a third with --start."
+        ),
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(help=f"AdamW's. Default: {DEFAULT.weight_decay}.")] = None,
     schedule: Annotated[str | None, typer.Option(help=f"cosine or constant. Default: {DEFAULT.schedule}.")] = None,

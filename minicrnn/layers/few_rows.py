@@ -37,7 +37,10 @@ def pack(W: Float[Tensor, "B K C"]) -> Float[Tensor, "B panels K 8"]:
 def products(a: Float[Tensor, "P B K"], packed: Float[Tensor, "B panels K 8"], out: Float[Tensor, "B P C"]) -> None:
     """out[b] = a[:, b] W[b], for packed weights.
 
-    K is at least 1. All are of one type, float32 or float64, and contiguous, ``out`` along its columns at least.
+    No size is 0. All are of one type, float32 or float64, and contiguous, ``out`` along its columns at least.
+
+    Raises:
+        ValueError: the sizes do not fit.
 
     >>> import torch
     >>> out = torch.empty(1, 2, 3)
@@ -48,6 +51,9 @@ def products(a: Float[Tensor, "P B K"], packed: Float[Tensor, "B panels K 8"], o
     """
     from minicrnn_kernels import few_rows
 
+    sizes = (a.shape[1], out.shape[1], a.shape[2], -(-out.shape[2] // LANES))
+    if sizes != (out.shape[0], a.shape[0], packed.shape[2], packed.shape[1]) or not all(sizes):
+        raise ValueError(f"{list(a.shape)} times weights packed as {list(packed.shape)} is not {list(out.shape)}")
     threads = kernel_threads()
     tasks = -(-threads // max(1, len(packed)))
     B, P, C = out.shape

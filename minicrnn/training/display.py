@@ -61,6 +61,9 @@ class Display:
                 validation += f"   protocol {row.val_protocol_accuracy:6.1%}"
         skipped = f"   {row.skipped_steps} steps skipped" if row.skipped_steps else ""
         epoch = f"epoch {row.epoch:4d}   " if row.epoch else ""  # a stream has none
+        if row.step == 0:
+            self.say(f"before the first step: {validation}")
+            return
         self.say(
             f"{epoch}step {row.step:6d}   loss {row.train_loss:6.3f}   {validation}   "
             f"{row.images_per_second:5.0f} img/s{skipped}"

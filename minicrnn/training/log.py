@@ -22,7 +22,7 @@ class MetricsRow:
     Attributes:
         epoch, step: epochs and steps done.
         rate: the learning rate of the last step.
-        train_loss: mean CTC loss per character since the epoch began, in nats.
+        train_loss: mean CTC loss per character since the epoch began, in nats; NaN before the first step.
         val_loss, val_word_accuracy, val_cer: on the validation set; NaN without one.
         images_per_second: trained on since the run began, without validation.
         skipped_steps: since the run began, because loss or gradients were not finite.

@@ -134,7 +134,15 @@ class Trainer:
 
     def _validation_due(self, log: RunLog) -> bool:
         """Decided from what is saved, so that a run resumed after a crash in a validation repeats it."""
+        if self.progress.step == 0:
+            return self._start is not None
         return (self._between_validations or self._finished) and log.last_step < self.progress.step
+
+    @property
+    def _start(self) -> str | None:
+        """The trained model that the run began with."""
+        start: str | None = self.identity.get("source", {}).get("start")
+        return start
 
     @property
     def _between_validations(self) -> bool:
@@ -221,8 +229,8 @@ class Trainer:
         row = MetricsRow(
             epoch=progress.epoch,
             step=progress.step,
-            rate=self._rate(progress.step - 1),
-            train_loss=progress.loss_sum / max(1, progress.loss_count),
+            rate=self._rate(max(0, progress.step - 1)),
+            train_loss=progress.loss_sum / progress.loss_count if progress.loss_count else math.nan,
             val_loss=val_loss,
             val_word_accuracy=scores.word_accuracy if scores else math.nan,
             val_cer=scores.cer if scores else math.nan,
@@ -266,7 +274,9 @@ class Trainer:
         return loss_sum / len(words), score(names, truths, readings, time.perf_counter() - began)
 
     def _notes(self) -> dict[str, Any]:
-        return {"step": self.progress.step, "epoch": self.progress.epoch, "options": self.identity["options"]}
+        notes = {"step": self.progress.step, "epoch": self.progress.epoch, "options": self.identity["options"]}
+        of_the_start = {"start": self._start, "calibration": self.identity.get("calibration")}
+        return notes | {name: value for name, value in of_the_start.items() if value is not None}
 
     def _save_model(self, name: str, notes: dict[str, Any]) -> None:
         save_model(self.folder / name, self.model, self.alphabet, notes)

@@ -19,7 +19,7 @@ from minicrnn.training.loop import Trainer
 from minicrnn.training.mix import DEFAULT_VALIDATE_EVERY_STEPS, Mix, check_mix
 from minicrnn.training.options import DEFAULT_EPOCHS, TrainOptions
 from minicrnn.training.parts import Parts, read_parts
-from minicrnn.training.start import copy_weights, network_of, read_start
+from minicrnn.training.start import copy_weights, options_of, read_start, same_model
 from minicrnn.training.state import read_identity
 
 STATE = "state.safetensors"
@@ -87,7 +87,7 @@ def train(
         val: a folder to validate on; without it a share of ``data`` is held out (option ``val_share``).
         alphabet: the characters to read; by default those of all labels that are trained on, and of ``start``.
         start: a model whose weights to begin with, a file or a name such as ``"words"``. The network is the model's;
-            characters that it does not know are learnt. Half the usual rate or less forgets less of what it knows.
+            characters that it does not know are learnt. The default rate is a third of the usual one.
         resume: go on with the run in ``out``, exactly where it stopped. What is not given is as it was; what is
             given must be the same, but for ``workers``, ``device`` and ``max_bad_share``; and a run can be made longer
             (``steps``, ``epochs``, ``schedule``, ``warmup``, ``cooldown``) if the learning rates so far stay the same.
@@ -118,6 +118,7 @@ def train(
         "source": source,
         "alphabet": samples.alphabet.to_json(),
         "data": samples.digest(),
+        "calibration": begin.notes.get("calibration") if begin else (saved or {}).get("calibration"),
     }
     if saved is not None:
         _refuse(["the alphabet has changed"] if identity["alphabet"] != saved["alphabet"] else [])
@@ -152,11 +153,11 @@ def choose_options(
         CheckpointError: the run to resume began with others, or there is no such model to start from.
     """
     start = source.get("start")
-    if saved is not None and start != saved.get("source", {}).get("start"):
-        _refuse([f"start is {start!s} now and was {saved['source'].get('start')}"])
     if saved is None and start is not None:
-        given = {**given, **network_of(read_start(start), given)}
+        given = {**given, **options_of(read_start(start), given)}
     chosen = None if saved is None else _resumed_options(given, saved)
+    if saved is not None and not same_model(start, was := saved.get("source", {}).get("start")):
+        _refuse([f"start is {start} now and was {was or 'not given'}"])
     ratios = check_mix(source, data, given if chosen is None else None)
     if chosen is None:
         chosen = _new_options(given, DEFAULT_VALIDATE_EVERY_STEPS if ratios else None)

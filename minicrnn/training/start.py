@@ -2,6 +2,9 @@
 
 The network is the model's. Its last layer has a row of weights for each character: the rows of characters that the
 run's alphabet has, too, are copied, each to its character's place, and those of new characters begin at random.
+
+Such a run learns at a third of the usual rate unless told otherwise; is validated before its first step, so that the
+best model is never worse than the first; and keeps the first one's calibration until it can fit one of its own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +18,9 @@ from minicrnn.checkpoint import Checkpoint, CheckpointError, load_model
 from minicrnn.crnn import CRNN
 from minicrnn.shipped import model_file
 from minicrnn.text import Alphabet
+from minicrnn.training.options import DEFAULT_RATES, TrainOptions
 
+OF_THE_USUAL_RATE = 1 / 3
 OF_THE_NETWORK = ("preset", "out_channels", "hidden_size")
 _LAST = "recurrent.classes."  # the layer that has a row for each class
 
@@ -33,8 +38,8 @@ def read_start(start: str | Path) -> Checkpoint:
     return checkpoint
 
 
-def network_of(checkpoint: Checkpoint, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run that make the model's network.
+def options_of(checkpoint: Checkpoint, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run that make the model's network, and its learning rate if none is given.
 
     Raises:
         ValueError: options that are given ask for another one.
@@ -44,9 +49,16 @@ def network_of(checkpoint: Checkpoint, given: Mapping[str, Any]) -> dict[str, An
         zip(OF_THE_NETWORK, (checkpoint.model.preset[key] for key in ("name", *OF_THE_NETWORK[1:])), strict=True)
     )
     for name, value in own.items():
-        if given.get(name, value) != value:
+        if given.get(name) not in (None, value):
             raise ValueError(f"{name} is {given[name]!r}, and {value!r} in the model to start from: leave {name} out")
+    if given.get("rate") is None:
+        own["rate"] = DEFAULT_RATES[given.get("optimiser") or TrainOptions.optimiser] * OF_THE_USUAL_RATE
     return own
+
+
+def same_model(one: str | None, other: str | None) -> bool:
+    """Whether two ways to name a model to start from, None for none, name the same."""
+    return one == other or (None not in (one, other) and Path(str(one)).resolve() == Path(str(other)).resolve())
 
 
 def characters_of(texts: Iterable[str], known: Alphabet | None = None) -> Alphabet:
@@ -76,4 +88,4 @@ def copy_weights(checkpoint: Checkpoint, model: CRNN, alphabet: Alphabet) -> str
             weights[name] = rows
     model.load_state_dict(weights)
     new = "".join(character for character in alphabet.characters if character not in known)
-    return f"{len(kept)} of {len(alphabet.characters)} characters known" + (f", new: {new}" if new else "")
+    return f"{len(kept)} of {len(alphabet.characters)} characters known" + (f", new: {new!r}" if new else "")

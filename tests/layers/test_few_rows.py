@@ -37,6 +37,19 @@ def test_the_definition(P, B, K, C, dtype, gap, seed):
     assert (memory[:, :, C:] == 7).all()  # what lies between rows is not touched
 
 
+@pytest.mark.parametrize(
+    ("a", "W", "out"),
+    [
+        ((3, 1, 4), (1, 4, 20), (1, 3, 2)),
+        ((0, 1, 4), (1, 4, 2), (1, 0, 2)),
+        ((3, 1, 0), (1, 0, 2), (1, 3, 2)),
+    ],
+)
+def test_sizes_that_do_not_fit(a, W, out):
+    with pytest.raises(ValueError, match="times weights packed as"):
+        few_rows.products(torch.zeros(a), few_rows.pack(torch.zeros(W)), torch.zeros(out))
+
+
 def test_other_rows_and_threads_change_nothing():
     torch.manual_seed(0)
     a, W = torch.randn(23, 2, 300), torch.randn(2, 300, 50)
