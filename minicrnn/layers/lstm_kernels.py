@@ -4,7 +4,8 @@ The same functions as in :mod:`minicrnn.layers.lstm_sequence`, in the same lette
 
     x: [M, I], M = Σ_t n_t rows    h0: [D, N, P]    c0: [D, N, H]    ->    y: [M, D·P]    h_n, c_n as h0, c0
 
-The products that need no recursion are torch's: a = W_ih x before the kernel; dx and the weights' gradients after it,
+The products that need no recursion are torch's (for few rows, with weights that are kept, those of
+``minicrnn.layers.few_rows``): a = W_ih x before the kernel; dx and the weights' gradients after it,
 each over all frames at once. The reverse direction reads the rows as they lie, so nothing is mirrored.
 """
 

@@ -7,7 +7,8 @@
 
 P is the number of tiles of m × m output pixels in the batch, and K = (m + 2)² the number of input pixels a tile needs.
 With m = 4 the matrix products take 36 multiplications where the definition takes 9·16 = 144, with m = 2 16 where it
-takes 36. The transforms are kernels of ``minicrnn_kernels.winograd``; the products are torch's ``bmm``.
+takes 36. The transforms are kernels of ``minicrnn_kernels.winograd``; the products are torch's ``bmm``,
+or for few tiles those of ``minicrnn.layers.few_rows``.
 
 A caller that goes through a batch a few images at a time keeps V and M in the cache; :func:`images_per_chunk` says how
 many. Both lie in memory that the caller brings along, which must be used again: fresh memory costs more than what is
