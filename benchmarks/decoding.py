@@ -1,4 +1,4 @@
-"""Reading CTC's output, ours against fast-ctc-decode (Rust) and against loops over frames, in one run.
+"""Reading CTC's output: ours, and fast-ctc-decode (Rust), ctc-forced-aligner (C++) and loops over frames, in one run.
 
 All sides take turns on the same emissions, and the figures are medians. Each has the same number of threads:
 fast-ctc-decode, which takes one sample a call and lets go of the interpreter's lock, is called from as many Python
@@ -8,10 +8,17 @@ as a trained network's, and flat, as an untrained one's.
 Beam search is compared by what it finds, too: on 1,000 samples of each kind, how often ours is the same text, or a text
 of higher probability (summed over all alignments).
 
+Alignment is compared with a loop over frames, each a few torch operations on the whole batch, and with the C++ function
+of ctc-forced-aligner, which takes one sample a call and gives its path, without spans or their scores; it is called in
+a plain loop, that being faster than from two Python threads. Only its compiled function is loaded, so that nothing else
+of that package has to be there:
+
+    pip install fast-ctc-decode && pip install --no-deps ctc-forced-aligner
     python benchmarks/decoding.py
     python benchmarks/decoding.py --model RUN/best.safetensors --data FOLDER     # and what a trained model says
 """
 
+import importlib.util
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -100,6 +107,47 @@ def align_by_frame(log_probs: Tensor, targets: Tensor) -> Tensor:
     return path
 
 
+def cpp_aligner() -> Callable[[Tensor, Tensor], list[Any]] | None:
+    """Paths [T] of a batch, by ctc-forced-aligner's C++; None if that is not installed."""
+    package = importlib.util.find_spec("ctc_forced_aligner")
+    if package is None or not package.submodule_search_locations:
+        return None
+    where = Path(package.submodule_search_locations[0]) / "ctc_aligner.py"
+    spec = importlib.util.spec_from_file_location("ctc_aligner", where)
+    if spec is None or spec.loader is None:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def align(samples: Tensor, targets: Tensor) -> list[Any]:
+        one_by_one = zip(samples.numpy()[:, None], targets.numpy()[:, None], strict=True)
+        return [module.align_sequences(sample, text, 0)[0][0] for sample, text in one_by_one]
+
+    return align
+
+
+def alignment(T: int, N: int, K: int, seconds: float) -> list[str]:
+    """Rows of the table: ours against the loop, and against C++ if it is there."""
+    L = T // 4
+    log_probs, targets = flat(T, N, K), torch.randint(1, K, (N, L), generator=torch.Generator().manual_seed(0))
+    lengths = torch.full((N,), T), torch.full((N,), L)
+    exact = mc.forced_align(log_probs.double(), targets, *lengths)
+    assert torch.equal(align_by_frame(log_probs.double(), targets), exact.paths)
+    steps: dict[str, Callable[[], Any]] = {
+        "loop over frames": lambda: align_by_frame(log_probs, targets),
+        "ours": lambda: mc.forced_align(log_probs, targets, *lengths),
+    }
+    if (aligner := cpp_aligner()) is not None:
+        samples = log_probs.transpose(0, 1).contiguous()
+        paths = torch.stack([torch.from_numpy(path) for path in aligner(samples, targets)], 1)
+        scores = log_probs.double().gather(2, paths[..., None]).sum((0, 2))
+        assert torch.allclose(scores, exact.scores, rtol=1e-6, atol=0)  # its paths are as good, in float32
+        steps["ctc-forced-aligner, C++"] = lambda: aligner(samples, targets)
+    ms = interleaved(steps, seconds, in_a_row=IN_A_ROW)
+    ours = ms.pop("ours")
+    return [f"| {T}, {K}, {L} | {name} | {their:.2f} | {ours:.3f} | {their / ours:.1f} |" for name, their in ms.items()]
+
+
 def main(
     threads: Annotated[int, typer.Option(help="Threads for every side.")] = 2,
     seconds: Annotated[float, typer.Option(help="Time for each row, at least.")] = 4.0,
@@ -126,20 +174,9 @@ def main(
         ms = interleaved(steps, seconds)
         row = f"{ms['theirs']:.2f} | {ms['ours']:.2f} | {ms['theirs'] / ms['ours']:.1f}"
         lines.append(f"| {kind} | {log_probs.shape[0]}, {log_probs.shape[2]} | {row} |")
-    lines += ["", "| alignment | T, K, L | loop over frames, ms | minicrnn, ms | ratio |", "|---|---|---|---|---|"]
-    for T, N, K in SIZES:
-        L = T // 4
-        log_probs, targets = flat(T, N, K), torch.randint(1, K, (N, L), generator=torch.Generator().manual_seed(0))
-        lengths = torch.full((N,), T), torch.full((N,), L)
-        path = mc.forced_align(log_probs.double(), targets, *lengths).paths
-        assert torch.equal(align_by_frame(log_probs.double(), targets), path)
-        steps = {
-            "theirs": lambda scores=log_probs, texts=targets: align_by_frame(scores, texts),
-            "ours": lambda scores=log_probs, texts=targets, both=lengths: mc.forced_align(scores, texts, *both),
-        }
-        ms = interleaved(steps, seconds, in_a_row=IN_A_ROW)
-        row = f"{ms['theirs']:.2f} | {ms['ours']:.3f} | {ms['theirs'] / ms['ours']:.1f}"
-        lines.append(f"| Viterbi | {T}, {K}, {L} | {row} |")
+    lines += ["", "| alignment: T, K, L | against | ms | minicrnn, ms | ratio |", "|---|---|---|---|---|"]
+    for size in SIZES:
+        lines += alignment(*size, seconds)
     lines += ["", "| texts found | T, K | samples | same | ours more probable | less |", "|---|---|---|---|---|---|"]
     for (T, _, K), kind in itertools.product(SIZES, KINDS):
         lines.append(quality(kind, KINDS[kind](T, samples, K, seed=1), pool))

@@ -161,6 +161,17 @@ def test_rows_of_the_tree_are_shared_one_behind_the_other_only():
                 assert second.born >= first.gone - 1
 
 
+def test_each_text_at_the_end_has_a_row_of_its_own():
+    """Also one that became another's beginning in the very last frame, where the names are written."""
+    log_probs = torch.tensor([[0.1, 0.8, 0.1], [0.7, 0.1, 0.2]]).log()
+    history = beam.beam_history(log_probs.numpy(), 3)
+    assert {(1,), (1, 2)} <= set(history[-1])
+    lives = beam._lives(history, 12.0)
+    assert lives[1,].gone == lives[1, 2].born + 1 == 2
+    rows = beam._rows(lives)
+    assert len({rows[text] for text in history[-1]}) == len(history[-1])
+
+
 def test_what_trails_too_far_is_left_out():
     history = beam.beam_history(emissions(2, 9, 4).numpy(), 4)
     wide, narrow = beam._lives(history, 50.0), beam._lives(history, 1.0)

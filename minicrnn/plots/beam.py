@@ -168,7 +168,11 @@ def _lives(history: Sequence[dict[Prefix, float]], margin: float) -> dict[Prefix
 
 
 def _rows(lives: dict[Prefix, _Life]) -> dict[Prefix, int]:
-    """A row for each node, so that no two lines cross: the longest-lived child goes on in its parent's row."""
+    """A row for each node, so that no two lie on each other: the longest-lived child goes on in its parent's row.
+
+    A beginning that is still in the beam after the last frame keeps its row for itself: its text is written there.
+    """
+    the_end = max(life.gone for life in lives.values())
     children: dict[Prefix, list[Prefix]] = {}
     for text in lives:
         if text:
@@ -187,7 +191,7 @@ def _rows(lives: dict[Prefix, _Life]) -> dict[Prefix, int]:
         for child in own[:-1]:
             stack.append((child, None))
         if own:  # it may take its parent's row only if the parent's line has ended where the child's begins
-            free = ends_here <= lives[own[-1]].born + 1
+            free = ends_here <= lives[own[-1]].born + 1 and ends_here < the_end
             stack.append((own[-1], row if free else None))
     return rows
 
