@@ -25,46 +25,40 @@ _STAY, _FROM_BLANK, _FROM_LABEL = 0, 1, 2
 
 @njit
 def path_workspace(frames, labels):
-    """Memory of one thread: states [4, L + 1], emissions and skips [2, L], moves [T, 2, L + 1]."""
-    return np.empty((4, labels + 1)), np.empty((2, labels)), np.empty((frames, 2, labels + 1), np.uint8)
-
-
-@njit
-def _advance(y_blank, y_label, skip, blank, label, new_blank, new_label, blank_moves, label_moves):
-    """One frame. Label j stands at place j + 1 of label and new_label; place 0 is l_{−1}, always −∞."""
-    for j in range(blank.size):
-        blank_moves[j] = label[j] > blank[j]
-        new_blank[j] = y_blank + max(blank[j], label[j])
-    for j in range(y_label.size):
-        stay, from_blank, from_label = label[j + 1], blank[j], label[j] + skip[j]
-        entering = max(from_blank, from_label)
-        entered = _FROM_LABEL if from_label > from_blank else _FROM_BLANK
-        label_moves[j] = entered if entering > stay else _STAY
-        new_label[j + 1] = y_label[j] + max(stay, entering)
+    """Memory of one thread: blanks and labels [2, L + 1], of two frames in turn; skips [L], moves [T, 2, L + 1]."""
+    states = np.empty((2, labels + 1)), np.empty((2, labels + 1))
+    return *states, np.empty(labels), np.empty((frames, 2, labels + 1), np.uint8)
 
 
 @njit
 def best_path(flat, start, stride, T, blank_class, labels, work, path):
-    """Fill path [T] with the states, 2j for blank j, 2j + 1 for label j -> its log-probability; −∞: path untouched."""
+    """Fill path [T] with the states, 2j for blank j, 2j + 1 for label j -> its log-probability; −∞: path untouched.
+
+    Label j stands at place j + 1 of its row; place 0 is l_{−1}, always −∞. Rows are picked by number, not as views:
+    counting the references to a view takes as long as a frame of a short word.
+    """
     L = labels.size
-    states, steps, moves = work
-    blank, label, new_blank, new_label = states[0, : L + 1], states[1, : L + 1], states[2, : L + 1], states[3, : L + 1]
-    y_label, skip = steps[0, :L], steps[1, :L]
-    for j in range(L + 1):
-        blank[j] = label[j] = new_label[j] = -np.inf
-    blank[0] = 0.0  # the start, before the first frame
+    blank, label, skip, moves = work
+    blank[0, : L + 1] = label[0, : L + 1] = label[1, 0] = -np.inf
+    blank[0, 0] = 0.0  # the start, before the first frame
     for j in range(L):
         skip[j] = -np.inf if j == 0 or labels[j] == labels[j - 1] else 0.0
     for t in range(T):
-        row = start + t * stride
-        for j in range(L):
-            y_label[j] = flat[row + labels[j]]
+        row, before, now = start + t * stride, t % 2, 1 - t % 2
         y_blank = np.float64(flat[row + blank_class])
-        _advance(y_blank, y_label, skip, blank, label, new_blank, new_label, moves[t, 0], moves[t, 1])
-        blank, label, new_blank, new_label = new_blank, new_label, blank, label
-    score = max(blank[L], label[L])
+        for j in range(L + 1):
+            moves[t, 0, j] = label[before, j] > blank[before, j]
+            blank[now, j] = y_blank + max(blank[before, j], label[before, j])
+        for j in range(L):
+            stay, from_blank, from_label = label[before, j + 1], blank[before, j], label[before, j] + skip[j]
+            entering = max(from_blank, from_label)
+            entered = _FROM_LABEL if from_label > from_blank else _FROM_BLANK
+            moves[t, 1, j] = entered if entering > stay else _STAY
+            label[now, j + 1] = flat[row + labels[j]] + max(stay, entering)
+    in_blank, in_label = blank[T % 2, L], label[T % 2, L]
+    score = max(in_blank, in_label)
     if score > -np.inf:
-        _trace_back(T, L, label[L] > blank[L], moves, path)
+        _trace_back(T, L, in_label > in_blank, moves, path)
     return score
 
 
