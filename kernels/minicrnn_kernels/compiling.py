@@ -84,6 +84,15 @@ def parallel_kernel(function: Function) -> Function:
         _config.CACHE_DIR = usual
 
 
+def must_be_compiled(kernel: Any) -> bool:
+    """Whether the cache could keep the machine code of a kernel, and holds none."""
+    folder = kernel.stats.cache_path  # None if there is no cache
+    if folder is None:
+        return False
+    name = f"{kernel.__module__.rpartition('.')[2]}.{kernel.__qualname__}"
+    return not any(Path(folder).glob(f"{name}-*.nbi"))
+
+
 @contextmanager
 def compilation_notice(what: str) -> Iterator[None]:
     """Say on stderr what is being compiled, if the first call of a kernel, made inside, takes more than a second."""

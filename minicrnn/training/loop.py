@@ -1,11 +1,9 @@
 """The training loop: one step after another, validated, recorded, saved, and resumable at any step."""
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,10 @@ from minicrnn.evaluation import Evaluation, score
 from minicrnn.layers.autocast import has_bfloat16
 from minicrnn.reader import Reader, Reading, choose_device
 from minicrnn.text import Alphabet
+from minicrnn.training.compile_ahead import compiling_ahead
 from minicrnn.training.display import Display
 from minicrnn.training.feed import EpochFeed, Feed, StreamFeed, WordSet, word_loader
+from minicrnn.training.interrupt import interruptible
 from minicrnn.training.log import MetricsRow, RunLog
 from minicrnn.training.optimiser import build_optimiser, check_rates, rate_factor
 from minicrnn.training.options import TrainOptions
@@ -104,7 +104,8 @@ class Trainer:
         self._save()  # from here on the folder is known to hold a run, however soon it ends
         log = RunLog(self.folder, self.progress.step, self.display.say)
         try:
-            with self.display, _interruptible(self.display.say) as stop:
+            ahead = compiling_ahead(self.model, self.device, self.amp)
+            with self.display, ahead, interruptible(self.display.say) as stop:
                 self.display.begin(self.total_steps, self.progress.step)
                 self._epochs(stop, log)
         except BaseException:
@@ -285,23 +286,3 @@ class Trainer:
         path = self.folder / "state.safetensors"
         save_state(path, self.model, self.optimiser, self.progress, self.identity, self.device)
         self._saved_at = time.monotonic()
-
-
-@contextmanager
-def _interruptible(say: Callable[[str], None]) -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into an event that the loop looks at between steps; a second one ends all at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals reach the main thread alone
-        return
-
-    def on_interrupt(number: int, frame: Any) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)
-        say("Stopping after this step, to save. Ctrl-C again ends at once.")
-
-    before = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -8,7 +8,7 @@ import pytest
 from numba import prange
 
 from minicrnn_kernels import compiling
-from minicrnn_kernels.compiling import cache_folder, compilation_notice, parallel_kernel
+from minicrnn_kernels.compiling import cache_folder, compilation_notice, must_be_compiled, parallel_kernel
 
 IMPORTS = {
     "one": "from minicrnn_kernels.two import loop\n",
@@ -59,7 +59,9 @@ def test_a_kernel_is_kept_and_read_again(tmp_path, monkeypatch):
     x, sums = np.arange(12.0).reshape(3, 4), np.zeros(3)
     first = parallel_kernel(add_up)
     assert str(tmp_path) == numba.config.CACHE_DIR
+    assert must_be_compiled(first)
     first(x, sums)
+    assert not must_be_compiled(first)
     assert sums.tolist() == [6, 22, 38]
     assert sum(first.stats.cache_misses.values()) == 1
     assert list(cache_folder(add_up.__module__).rglob("*.nbc"))
@@ -67,6 +69,12 @@ def test_a_kernel_is_kept_and_read_again(tmp_path, monkeypatch):
     again(x, sums)
     assert sum(again.stats.cache_hits.values()) == 1
     assert sum(again.stats.cache_misses.values()) == 0
+
+
+def test_what_cannot_be_kept_need_not_be_compiled(monkeypatch):
+    """Before it is needed, that is."""
+    monkeypatch.setattr(compiling, "cache_folder", lambda module: None)
+    assert not must_be_compiled(parallel_kernel(add_up))
 
 
 def test_where_other_functions_are_kept_does_not_change_by_an_error(tmp_path, monkeypatch):
