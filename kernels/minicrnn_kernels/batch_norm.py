@@ -8,8 +8,9 @@
 
 x, dx: [N, H, W, C]   dy, route: [N, Ho, Wo, C]   dz is never stored. Images are channels last and contiguous.
 
-Numerics. A block of numbers, which stays in the second cache, is read twice: for its mean, and for the squares around
-it, corrected for the rounding of the mean. Blocks are joined in float64. The difference of two large sums, Σ x² and
+Numerics. Numbers are read in blocks, and squares are summed around a mean: of a task's first block, which is read
+twice, its own; of every later one, that of the blocks before it. The correction for a block's own mean then takes away
+no more than its distance from theirs adds when they are joined, in float64. The difference of two large sums, Σ x² and
 m mean², is not taken anywhere. Sums are made by task, and tasks are joined in their order, whatever the number of
 threads.
 
@@ -33,7 +34,7 @@ def statistics(x):
     strips = flat.size // size  # whole ones
     a_block = max(1, _BLOCK // size)
     tasks = min(TASKS, -(-strips // a_block))
-    work, state = np.empty((tasks, 4, size), x.dtype), np.zeros((tasks, 2, size))
+    work, state = np.empty((tasks, 3, size), x.dtype), np.zeros((tasks, 2, size))
     counts = np.zeros((tasks, size))
     _statistics(flat, strips, a_block, work, state, counts, tasks)
     counts, means, squares = (part.reshape(-1, C) for part in (counts, state[:, 0], state[:, 1]))
@@ -46,7 +47,7 @@ def statistics(x):
 def _statistics(x, strips, a_block, work, state, counts, tasks):
     """state: mean and Σ of squares around it of each number of a strip, by task; what is left over is the last task's.
 
-    work: [tasks, 4, numbers in a strip]; state: float64 [tasks, 2, …]; counts: [tasks, …], how many there were of each.
+    work: [tasks, 3, numbers in a strip]; state: float64 [tasks, 2, …]; counts: [tasks, …], how many there were of each.
     """
     for task in prange(tasks):
         size, begin, end = counts.shape[1], task * strips // tasks, (task + 1) * strips // tasks
@@ -61,28 +62,32 @@ def _statistics(x, strips, a_block, work, state, counts, tasks):
 def _add_block(x, begin, strips, length, work, state, counts, task):
     """Join ``strips`` strips, of which the first ``length`` numbers count, to the state of a task."""
     size = counts.shape[1]
-    for c in range(length):
-        work[task, 0, c] = 0
-        work[task, 2, c] = 0
-        work[task, 3, c] = 0
-    for s in range(strips):
-        for c in range(length):
-            work[task, 0, c] += x[U(begin + s * size + c)]
+    around, s1, s2 = work[task, 0], work[task, 1], work[task, 2]
     share = x.dtype.type(1 / strips)
     for c in range(length):
-        work[task, 1, c] = work[task, 0, c] * share
+        around[c] = state[task, 0, c]
+        s1[c] = 0
+        s2[c] = 0
+    if counts[task, 0] == 0:  # the first block: its own mean takes a pass of its own
+        for s in range(strips):
+            for c in range(length):
+                s1[c] += x[U(begin + s * size + c)]
+        for c in range(length):
+            around[c] = s1[c] * share
+            s1[c] = 0
     for s in range(strips):
         for c in range(length):
-            d = x[U(begin + s * size + c)] - work[task, 1, c]
-            work[task, 2, c] += d
-            work[task, 3, c] += d * d
+            d = x[U(begin + s * size + c)] - around[c]
+            s1[c] += d
+            s2[c] += d * d
+    weight = strips / (counts[task, 0] + strips)  # all numbers of a strip were there as often, before the last one
+    between = counts[task, 0] * weight
     for c in range(length):
-        d = work[task, 2, c] / strips
-        before, total = counts[task, c], counts[task, c] + strips
-        step = work[task, 1, c] + d - state[task, 0, c]
-        state[task, 0, c] += step * (strips / total)
-        state[task, 1, c] += work[task, 3, c] - d * work[task, 2, c] + step * step * (before * strips / total)
-        counts[task, c] = total
+        d = np.float64(s1[c]) * (1 / strips)
+        step = around[c] + d - state[task, 0, c]
+        state[task, 0, c] += step * weight
+        state[task, 1, c] += s2[c] - d * s1[c] + step * step * between
+        counts[task, c] += strips
 
 
 def backward_sums(dy, route, x, mean, ph, pw, sums):

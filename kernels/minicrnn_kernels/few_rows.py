@@ -14,6 +14,9 @@ block lie side by side for each k, [K, rows]: a copy that a thread makes once fo
 number of rows, the last perhaps one of zeros.
 
 Every sum runs over k in rising order, whatever the block and the number of threads.
+
+Source: Goto and van de Geijn, *Anatomy of high-performance matrix multiplication*, ACM Transactions on Mathematical
+Software 34(3), 2008, for panels and blocks; here the matrix that is packed is the one that stays.
 """
 
 from typing import Any
@@ -26,8 +29,8 @@ from numba.extending import intrinsic
 from minicrnn_kernels.compiling import parallel_kernel
 from minicrnn_kernels.vectors import FUSED, spread
 
-LANES = 8  # columns in a panel
-MOST_ROWS = 12  # in a block: in float32 so many sums, a vector of weights and a number's fit in sixteen registers
+PANEL = 8  # columns
+ROWS = 12  # in a block, at most: in float32 so many sums, a vector of weights and a number's fit in sixteen registers
 
 
 @intrinsic(prefer_literal=True)
@@ -44,7 +47,7 @@ def _rows_times_panel(
         arrays = {i: context.make_array(signature.args[i])(context, builder, values[i]).data for i in (1, 3, 6)}
         a, b, out = (builder.gep(data, [values[i + 1]]) for i, data in arrays.items())
         count, number = values[5], a.type.pointee
-        vector, integer = ir.VectorType(number, LANES), count.type
+        vector, integer = ir.VectorType(number, PANEL), count.type
         size = context.get_abi_sizeof(number)
         before, loop, done = builder.block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
@@ -52,12 +55,12 @@ def _rows_times_panel(
         builder.position_at_end(loop)
         k = builder.phi(integer)
         sums = [builder.phi(vector) for _ in range(R)]
-        start = builder.bitcast(builder.gep(b, [builder.mul(k, integer(LANES))]), vector.as_pointer())
+        start = builder.bitcast(builder.gep(b, [builder.mul(k, integer(PANEL))]), vector.as_pointer())
         weights = builder.load(start, align=size)
         column = builder.gep(a, [builder.mul(k, integer(R))])
         larger = []
         for r, total in enumerate(sums):
-            row = spread(builder, builder.load(builder.gep(column, [integer(r)])), LANES)
+            row = spread(builder, builder.load(builder.gep(column, [integer(r)])), PANEL)
             larger.append(builder.fadd(total, builder.fmul(row, weights, flags=FUSED), flags=FUSED))
         after = builder.add(k, integer(1))
         builder.cbranch(builder.icmp_signed("<", after, count), loop, done)
@@ -83,24 +86,24 @@ def products(a, packed, C, out, product_step, row_step, tasks):
     """
     P, B, K = a.shape
     count, weights = packed.shape[1], packed.reshape(packed.size)
-    blocks = -(-P // MOST_ROWS)
+    blocks = -(-P // ROWS)
     height = 2 * -(-P // (2 * blocks))  # rows in a block, of much the same number
     for item in prange(B * tasks):
         b, task = item // tasks, item % tasks
-        rows, last = np.empty(blocks * height * K, a.dtype), np.empty(MOST_ROWS * LANES, a.dtype)
+        rows, last = np.empty(blocks * height * K, a.dtype), np.empty(ROWS * PANEL, a.dtype)
         for first in range(0, P, height):
             _side_by_side(a, b, first, min(height, P - first), rows)
         for panel in range(task * count // tasks, (task + 1) * count // tasks):
-            start = (b * count + panel) * K * LANES
+            start = (b * count + panel) * K * PANEL
             for first in range(0, P, height):
-                number, place = min(height, P - first), b * product_step + first * row_step + panel * LANES
-                if number % 2 == 0 and (panel + 1) * LANES <= C:
+                number, place = min(height, P - first), b * product_step + first * row_step + panel * PANEL
+                if number % 2 == 0 and (panel + 1) * PANEL <= C:
                     _block(number, rows, first * K, weights, start, K, out, place, row_step)
                 else:  # with a row or columns that are not of out
-                    _block(number, rows, first * K, weights, start, K, last, 0, LANES)
+                    _block(number, rows, first * K, weights, start, K, last, 0, PANEL)
                     for r in range(number):
-                        for i in range(min(LANES, C - panel * LANES)):
-                            out[place + r * row_step + i] = last[r * LANES + i]
+                        for i in range(min(PANEL, C - panel * PANEL)):
+                            out[place + r * row_step + i] = last[r * PANEL + i]
 
 
 @njit

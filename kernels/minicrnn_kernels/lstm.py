@@ -3,7 +3,8 @@
     forward:    a_t = W_ih x_t + bias + W_hh h_{t−1}   ->   gates, c_t, m_t = o ⊙ tanh(c_t), h_t = m_t or W_hr m_t
     backward:   dh_t, dc_t   ->   da_t, dh_{t−1} = da_t W_hh, dc_{t−1}
 
-What needs no recursion is left to BLAS: W_ih x before, and dx and the weights' gradients after.
+What needs no recursion is done by others, for all frames at once: W_ih x before, and dx and the weights' gradients
+after.
 
 Layout. The rows of all frames are stacked frame by frame, the longest sequence first, as in a packed sequence: frame t
 has the rows starts[t] … starts[t] + batch_sizes[t] − 1, M in all. The reverse direction reads the same rows, from the

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minicrnn.threads import kernel_threads, run_kernel
 
-LANES = 8  # columns of W that the kernel takes together
+PANEL = 8  # columns of W that the kernel takes together
 MOST_ROWS = 32  # with more, the rows take the time and not the weights, and a BLAS is as fast
 FEWEST_FEATURES = 128  # with fewer, too
 
@@ -28,10 +28,10 @@ def pack(W: Float[Tensor, "B K C"]) -> Float[Tensor, "B panels K 8"]:
     torch.Size([1, 2, 4, 8])
     """
     B, K, C = W.shape
-    panels = -(-C // LANES)
-    padded = W.new_zeros(B, K, panels * LANES)
+    panels = -(-C // PANEL)
+    padded = W.new_zeros(B, K, panels * PANEL)
     padded[:, :, :C] = W
-    return padded.view(B, K, panels, LANES).transpose(1, 2).contiguous()
+    return padded.view(B, K, panels, PANEL).transpose(1, 2).contiguous()
 
 
 def products(a: Float[Tensor, "P B K"], packed: Float[Tensor, "B panels K 8"], out: Float[Tensor, "B P C"]) -> None:
@@ -51,12 +51,12 @@ def products(a: Float[Tensor, "P B K"], packed: Float[Tensor, "B panels K 8"], o
     """
     from minicrnn_kernels import few_rows
 
-    sizes = (a.shape[1], out.shape[1], a.shape[2], -(-out.shape[2] // LANES))
+    sizes = (a.shape[1], out.shape[1], a.shape[2], -(-out.shape[2] // PANEL))
     if sizes != (out.shape[0], a.shape[0], packed.shape[2], packed.shape[1]) or not all(sizes):
         raise ValueError(f"{list(a.shape)} times weights packed as {list(packed.shape)} is not {list(out.shape)}")
     threads = kernel_threads()
-    tasks = -(-threads // max(1, len(packed)))
     B, P, C = out.shape
+    tasks = -(-threads // B)
     product_step, row_step, _ = out.stride()
     flat = out.as_strided(((B - 1) * product_step + (P - 1) * row_step + C,), (1,))
     run_kernel(

@@ -21,7 +21,7 @@ from minicrnn.text import Alphabet
 from minicrnn.training.options import DEFAULT_RATES, TrainOptions
 
 OF_THE_USUAL_RATE = 1 / 3
-OF_THE_NETWORK = ("preset", "out_channels", "hidden_size")
+OF_THE_NETWORK = {"preset": "name", "out_channels": "out_channels", "hidden_size": "hidden_size"}  # here, and there
 _LAST = "recurrent.classes."  # the layer that has a row for each class
 
 
@@ -45,9 +45,7 @@ def options_of(checkpoint: Checkpoint, given: Mapping[str, Any]) -> dict[str, An
         ValueError: options that are given ask for another one.
     """
     assert checkpoint.model.preset is not None
-    own = dict(
-        zip(OF_THE_NETWORK, (checkpoint.model.preset[key] for key in ("name", *OF_THE_NETWORK[1:])), strict=True)
-    )
+    own = {option: checkpoint.model.preset[key] for option, key in OF_THE_NETWORK.items()}
     for name, value in own.items():
         if given.get(name) not in (None, value):
             raise ValueError(f"{name} is {given[name]!r}, and {value!r} in the model to start from: leave {name} out")
