@@ -8,10 +8,10 @@ as a trained network's, and flat, as an untrained one's.
 Beam search is compared by what it finds, too: on 1,000 samples of each kind, how often ours is the same text, or a text
 of higher probability (summed over all alignments).
 
-Alignment is compared with a loop over frames, each a few torch operations on the whole batch, and with the C++ function
-of ctc-forced-aligner, which takes one sample a call and gives its path, without spans or their scores; it is called in
-a plain loop, that being faster than from two Python threads. Only its compiled function is loaded, so that nothing else
-of that package has to be there:
+Alignment is compared with a loop over frames, each a few torch operations on the whole batch or on one sample, as in
+tutorials, and with the C++ function of ctc-forced-aligner, which takes one sample a call and gives its path, without
+spans or their scores; it is called in a plain loop, that being faster than from two Python threads. Only its compiled
+function is loaded, so that nothing else of that package has to be there:
 
     pip install fast-ctc-decode && pip install --no-deps ctc-forced-aligner
     python benchmarks/decoding.py
@@ -133,8 +133,10 @@ def alignment(T: int, N: int, K: int, seconds: float) -> list[str]:
     lengths = torch.full((N,), T), torch.full((N,), L)
     exact = mc.forced_align(log_probs.double(), targets, *lengths)
     assert torch.equal(align_by_frame(log_probs.double(), targets), exact.paths)
+    one_by_one = list(zip(log_probs.split(1, dim=1), targets.split(1), strict=True))
     steps: dict[str, Callable[[], Any]] = {
-        "loop over frames": lambda: align_by_frame(log_probs, targets),
+        "loop over frames, of the whole batch": lambda: align_by_frame(log_probs, targets),
+        "loop over frames, for each sample": lambda: [align_by_frame(scores, text) for scores, text in one_by_one],
         "ours": lambda: mc.forced_align(log_probs, targets, *lengths),
     }
     if (aligner := cpp_aligner()) is not None:
