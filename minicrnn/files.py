@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and whether they can be, before the work that goes into one."""
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -26,6 +27,8 @@ def replace_file(path: str | Path, data: bytes) -> None:
         OSError: the file cannot be written; an older file stays whole.
     """
     path = Path(path).resolve()
+    if not path.parent.is_dir():  # otherwise the error would name the temporary file
+        raise FileNotFoundError(errno.ENOENT, "the folder does not exist: make it, or choose another", str(path))
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:

@@ -36,3 +36,10 @@ def test_an_older_file_stays_whole(tmp_path, monkeypatch):
         files.replace_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    path = tmp_path / "none" / "words.txt"
+    with pytest.raises(FileNotFoundError, match="the folder does not exist: make it, or choose another") as caught:
+        files.replace_file(path, b"new")
+    assert caught.value.filename == str(path)
