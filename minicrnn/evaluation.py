@@ -156,9 +156,9 @@ def _prepared(options: Mapping[str, Any], alphabet: Alphabet, lexicons: Mapping[
     if isinstance(lexicon, str) and lexicon == EACH:
         if lexicons is None:
             raise OptionError('lexicon="each" needs lexicons')
-        Decoding(**dict(options) | {"lexicon": [None]})
+        Decoding.of(dict(options) | {"lexicon": [None]})
         return dict(options)
-    return dict(options) | {"lexicon": Decoding(**options).lexicons(1, alphabet)[0]}
+    return dict(options) | {"lexicon": Decoding.of(options).lexicons(1, alphabet)[0]}
 
 
 def _lexicons_of(names: Sequence[str], lexicons: Mapping[str, Lexicon | Iterable[str]] | None) -> list[Any]:

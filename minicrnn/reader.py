@@ -112,12 +112,13 @@ class Reader:
 
         Raises:
             ImageError: an image is missing or unreadable; the message names it.
-            OptionError: an option out of range, or options that exclude each other.
+            OptionError: an option out of range, one that changes nothing, or options that exclude each other.
+            TypeError: there is no option of that name.
             ValueError: ``batch_size`` is below 1.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        decoding = Decoding(**options)
+        decoding = Decoding.of(options)
         if not isinstance(images, (list, tuple)):
             return self._read_all([images], batch_size, decoding)[0]
         return self._read_all(images, batch_size, decoding)
@@ -182,7 +183,7 @@ class Reader:
 
         Places are in pixels at the model's height; what the last frame sees is taken for the image's right edge.
         """
-        decoding = Decoding(**options)
+        decoding = Decoding.of(options)
         field = receptive_field(self.model.windows())
         wide = [field.span(frames - 1)[1] for frames in lengths.tolist()]
         sizes = [Sizes(width, self.model.height, width) for width in wide]

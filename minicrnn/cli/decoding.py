@@ -73,7 +73,9 @@ WordBonus = Annotated[
 Hotwords = Annotated[
     list[str] | None, typer.Option("--hotword", help="A text to prefer; may be repeated.", rich_help_panel=DECODING)
 ]
-HotwordBonus = Annotated[float, typer.Option(help="Nats for each character of a hotword.", rich_help_panel=DECODING)]
+HotwordBonus = Annotated[
+    float, typer.Option(min=0, help="Nats for each character of a hotword.", rich_help_panel=DECODING)
+]
 
 
 class Chosen(NamedTuple):

@@ -16,7 +16,7 @@ Source: Stolcke, *SRILM: an extensible language modeling toolkit*, ICSLP 2002; i
 
 import re
 from collections.abc import Mapping
-from math import inf, log
+from math import inf, isfinite, log
 from pathlib import Path
 
 from minicrnn.ctc.kneser_ney import START, UNKNOWN, NGram
@@ -24,6 +24,7 @@ from minicrnn.files import replace_file
 
 _LN10 = log(10)
 _NEVER = -99.0  # stands for log10 0
+_ROUNDED = 4e-7  # so much above 0 may a logarithm of 1 stand
 _COUNT = re.compile(r"ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)")
 _SECTION = re.compile(r"\\(\d+)-grams:")
 _CODE_POINT = re.compile(r"<U\+([0-9A-F]{4,6})>")
@@ -111,9 +112,20 @@ def _entry(text: str, order: int) -> tuple[NGram, float, float]:
     first, *rest = re.split("[ \t]+", text)
     if len(rest) not in (order, order + 1):
         raise ValueError(f"expected a logarithm, {order} symbols and perhaps a back-off weight")
-    backoff = float(rest[order]) * _LN10 if len(rest) > order else 0.0
-    log10 = float(first)
+    backoff = _number(rest[order]) * _LN10 if len(rest) > order else 0.0
+    if not isfinite(backoff):
+        raise ValueError(f"the back-off weight is {rest[order]}, it must be finite")
+    log10 = _number(first)
+    if not log10 <= _ROUNDED:  # NaN is not, either
+        raise ValueError(f"log10 of the probability is {first}, it must be 0 or less")
     return _ngram(rest[:order]), -inf if log10 <= _NEVER else log10 * _LN10, backoff
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
 
 
 def _ngram(symbols: list[str]) -> NGram:

@@ -12,7 +12,6 @@ Source: Graves, *Supervised Sequence Labelling with Recurrent Neural Networks*, 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import index
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from minicrnn.ctc.decoder_inputs import decoder_frames
 from minicrnn.ctc.decoding import Hypothesis
 from minicrnn.ctc.fusion import LanguageModel, fusion_arrays
 from minicrnn.ctc.ngram_graph import NGramGraph
-from minicrnn.ctc.targets import Lengths
+from minicrnn.ctc.targets import Lengths, checked_count
 from minicrnn.threads import kernel_threads, run_kernel
 from minicrnn_kernels.ctc_decoder_arguments import Found, Pruning
 
@@ -85,7 +84,7 @@ def beam_search(
         weight: of the language model's log-probability.
         word_bonus: added for each word, or each character of a model of characters: models prefer short texts.
         hotwords: texts as labels that get a bonus wherever they occur in a reading, also within longer words.
-        hotword_bonus: for each label of a hotword, in nats.
+        hotword_bonus: for each label of a hotword, in nats, 0 or more.
 
     Returns:
         A list of readings for each sample. Where no text has a probability, it is the empty text with a score of −∞.
@@ -105,11 +104,11 @@ def beam_search(
 
     frames = decoder_frames(log_probs, lengths, blank)
     N, K = len(frames.lengths), frames.classes
-    beam_width, top_n = index(beam_width), index(top_n)
-    _check_options(beam_width, top_n, classes_per_frame, beam_threshold, min_log_prob)
+    beam_width, top_n = checked_count("beam_width", beam_width), checked_count("top_n", top_n)
+    most = K if classes_per_frame is None else min(checked_count("classes_per_frame", classes_per_frame), K)
+    _check_options(beam_width, top_n, beam_threshold, min_log_prob)
     _check_fusion(language_model, K, weight, word_bonus, hotword_bonus)
     _check_hotwords(hotwords, K, frames.blank)
-    most = K if classes_per_frame is None else min(classes_per_frame, K)
     pruning = Pruning(beam_width, most, float(min_log_prob), float(beam_threshold))
     R, T = min(top_n, beam_width), frames.longest
     found = Found(
@@ -139,25 +138,23 @@ def _hypothesis(found: Found, n: int, r: int) -> BeamHypothesis:
     return BeamHypothesis(labels, score, confidences, [(start, end) for start, end in spans], log_prob)
 
 
-def _check_options(beam_width: int, top_n: int, classes: int | None, threshold: float, least: float) -> None:
-    if beam_width < 1:
-        raise ValueError(f"beam_width must be at least 1, not {beam_width}")
-    if not 1 <= top_n <= beam_width:
-        raise ValueError(f"top_n must be between 1 and beam_width={beam_width}, not {top_n}")
-    if classes is not None and classes < 1:
-        raise ValueError(f"classes_per_frame must be at least 1, or None for all, not {classes}")
+def _check_options(beam_width: int, top_n: int, threshold: float, least: float) -> None:
+    if top_n > beam_width:
+        raise ValueError(f"top_n must be at most beam_width={beam_width}, not {top_n}")
     if not threshold >= 0:
         raise ValueError(f"beam_threshold must not be negative, but is {threshold}")
-    if math.isnan(least):
-        raise ValueError("min_log_prob is NaN")
+    if not least <= 0:  # of what is above no class is as probable, and nothing would be read
+        raise ValueError(f"min_log_prob is the logarithm of a probability, 0 at most, but is {least}")
 
 
 def _check_fusion(model: object, K: int, weight: float, word_bonus: float, hotword_bonus: float) -> None:
     if not 0 <= weight < math.inf:
         raise ValueError(f"weight must not be negative, and finite, but is {weight}")
-    for name, bonus in (("word_bonus", word_bonus), ("hotword_bonus", hotword_bonus)):
-        if not math.isfinite(bonus):
-            raise ValueError(f"{name} must be finite, but is {bonus}")
+    if not math.isfinite(word_bonus):
+        raise ValueError(f"word_bonus must be finite, but is {word_bonus}")
+    # A bonus counts from a hotword's first label, so a negative one would throw out what only begins like it.
+    if not 0 <= hotword_bonus < math.inf:
+        raise ValueError(f"hotword_bonus must not be negative, and finite, but is {hotword_bonus}")
     if model is not None and not isinstance(model, LanguageModel):
         raise TypeError(
             f"language_model is {type(model).__name__}, and the search walks a graph: give "

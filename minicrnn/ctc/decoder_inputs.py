@@ -16,8 +16,6 @@ def decoder_scores(log_probs: Tensor) -> Tensor:
     Raises:
         TypeError: not a tensor of floating-point numbers. ValueError: neither two dimensions nor three.
     """
-    if isinstance(log_probs, np.ndarray):
-        raise TypeError("log_probs is a NumPy array: give a tensor, torch.from_numpy(log_probs)")
     return batched_scores(log_probs).detach()
 
 

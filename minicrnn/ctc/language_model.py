@@ -75,7 +75,7 @@ class NGramModel:
 
         Raises:
             ValueError: no texts; an order below 1; a negative count; a word that is <s>, </s> or <unk>.
-            TypeError: one text where several are asked for.
+            TypeError: one text where several are asked for; a text that is no string.
 
         Source: :mod:`minicrnn.ctc.kneser_ney`.
         """
@@ -184,6 +184,8 @@ def _symbols(text: str, unit: Unit) -> NGram:
 
 
 def _checked(text: str, count: int, unit: Unit) -> tuple[NGram, int]:
+    if not isinstance(text, str):
+        raise TypeError(f"a text is {text!r}, not a string")
     symbols = _symbols(text, unit)
     if count < 0:
         raise ValueError(f"text {text[:40]!r} has a count of {count}")

@@ -30,7 +30,7 @@ from minicrnn.ctc.decoder_inputs import decoder_scores
 from minicrnn.ctc.decoding import greedy_decode
 from minicrnn.ctc.lexicon_trie import BestWords, Int64, best_in_trie, best_of, build_trie
 from minicrnn.ctc.lexicon_words import Case, Characters, LexiconReport, gather_words, read_word_file, word_file
-from minicrnn.ctc.targets import Lengths, checked_lengths, checked_peaks
+from minicrnn.ctc.targets import Lengths, checked_count, checked_lengths, checked_peaks
 from minicrnn.ctc.without_kernels import edit_distances
 from minicrnn.files import replace_file
 
@@ -86,6 +86,7 @@ class Lexicon:
 
     Raises:
         ValueError: no word is left, with the report; an unknown case; a negative count.
+        TypeError: a word that is no string; an alphabet that is none.
 
     >>> from minicrnn import Alphabet
     >>> lexicon = Lexicon(["cab", "bad", "cab", "dab!", ""], Alphabet("abcd"))
@@ -103,10 +104,13 @@ class Lexicon:
             raise TypeError(f"a lexicon takes an iterable of words; for a single word give [{words[:20]!r}]")
         self._gather(words.items() if isinstance(words, Mapping) else ((word, 1) for word in words), alphabet, case)
 
-    def _gather(self, words: Iterable[tuple[str, int]], alphabet: Characters, case: Case, where: str = "") -> None:
+    def _gather(
+        self, words: Iterable[tuple[str, int]], alphabet: Characters, case: Case, file: str | Path | None = None
+    ) -> None:
+        self._words = gather_words(words, alphabet, case, of_file=file is not None)
         self.alphabet = alphabet
-        self._words = gather_words(words, alphabet, case)
         if not self._words.texts:
+            where = "" if file is None else f"{file}: "
             raise ValueError(f"{where}no words are left for a lexicon: {self.report}{self._advice(alphabet)}")
 
     def _advice(self, alphabet: Characters) -> str:
@@ -121,12 +125,21 @@ class Lexicon:
     def from_file(cls, path: str | Path, alphabet: Characters, *, case: Case = "keep") -> "Lexicon":
         """Read a UTF-8 file of one word a line, each with a tab and a count behind it if there are counts.
 
+        White space around a word is not of it.
+
         Raises:
             ValueError: the file is not UTF-8; no word is left.
             OSError: the file cannot be read.
         """
+        words = ((word.strip(), count) for word, count in read_word_file(path))
+        return cls._of_file(path, words, alphabet, case)
+
+    @classmethod
+    def _of_file(
+        cls, path: str | Path, words: Iterable[tuple[str, int]], alphabet: Characters, case: Case
+    ) -> "Lexicon":
         lexicon = cls.__new__(cls)
-        lexicon._gather(read_word_file(path), alphabet, case, f"{path}: ")
+        lexicon._gather(words, alphabet, case, path)
         return lexicon
 
     def save(self, path: str | Path) -> None:
@@ -146,7 +159,7 @@ class Lexicon:
             ValueError: a word cannot be read with this alphabet, naming it; and as :meth:`from_file`.
             OSError: the file cannot be read.
         """
-        lexicon = cls.from_file(path, alphabet)
+        lexicon = cls._of_file(path, read_word_file(path), alphabet, "keep")
         if not lexicon.report.complete:
             raise ValueError(
                 f"{path}: not a lexicon saved for this alphabet; Lexicon.from_file leaves such words out: "
@@ -255,8 +268,7 @@ class Lexicon:
             raise ValueError(f"log_probs have {K} classes, the lexicon's alphabet has {self.alphabet.num_classes}")
         if method not in ("trie", "bk-tree"):
             raise ValueError(f'method must be "trie" or "bk-tree", not {method!r}')
-        if top_n < 1:
-            raise ValueError(f"top_n is {top_n}, it must be 1 or more")
+        checked_count("top_n", top_n)
         frames = checked_lengths("lengths", [T] * N if lengths is None else lengths, N, limit=T)
         checked_peaks(log_probs, torch.from_numpy(frames).to(log_probs.device), allow_empty_frames=True)
         return frames

@@ -40,8 +40,9 @@ class LexiconReport:
         given: how many words were given.
         kept: how many words the lexicon has.
         duplicates: words that were there already, once case and normal form are settled; each as often as that.
-        empty: the positions, from 0, of words without a character.
+        empty: the positions, from 0, of words without a character; of a file, the lines, from 1.
         outside: words with characters that the alphabet lacks, each with those characters.
+        of_file: whether the words are the lines of a file.
     """
 
     given: int
@@ -49,6 +50,7 @@ class LexiconReport:
     duplicates: tuple[str, ...] = ()
     empty: tuple[int, ...] = ()
     outside: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    of_file: bool = False
 
     @property
     def complete(self) -> bool:
@@ -60,7 +62,8 @@ class LexiconReport:
         if self.duplicates:
             lines.append(f"{len(self.duplicates):,} there already: {_some(map(repr, self.duplicates))}")
         if self.empty:
-            lines.append(f"{len(self.empty):,} empty, left out: at {_some(map(str, self.empty))}")
+            where = ("line" if len(self.empty) == 1 else "lines") if self.of_file else "at"
+            lines.append(f"{len(self.empty):,} empty, left out: {where} {_some(map(str, self.empty))}")
         if self.outside:
             words = (f"{word!r} ({' '.join(map(repr, unknown))})" for word, unknown in self.outside)
             lines.append(f"{len(self.outside):,} with characters outside the alphabet, left out: {_some(words)}")
@@ -80,13 +83,17 @@ class LexiconWords(NamedTuple):
     report: LexiconReport
 
 
-def gather_words(words: Iterable[tuple[str, int]], alphabet: Characters, case: Case) -> LexiconWords:
+def gather_words(
+    words: Iterable[tuple[str, int]], alphabet: Characters, case: Case, *, of_file: bool = False
+) -> LexiconWords:
     """Settle case and normal form, leave out what cannot be read, add up the counts of equal words, sort.
 
     Raises:
         ValueError: an unknown ``case``; a count below 0.
-        TypeError: a word that is no string.
+        TypeError: a word that is no string; an alphabet that is none.
     """
+    if not isinstance(alphabet, Characters):
+        raise TypeError(f"alphabet is {alphabet!r}: give an Alphabet, such as that of a reader, reader.alphabet")
     if case not in ("keep", "lower", "upper"):
         raise ValueError(f'case must be "keep", "lower" or "upper", not {case!r}')
     spelled: dict[tuple[int, ...], tuple[str, int]] = {}
@@ -105,13 +112,13 @@ def gather_words(words: Iterable[tuple[str, int]], alphabet: Characters, case: C
             outside.append((word, tuple(alphabet.unknown(text))))
             continue
         if not labels:
-            empty.append(given - 1)
+            empty.append(given if of_file else given - 1)
         elif labels in spelled:
             duplicates.append(text)
             spelled[labels] = text, spelled[labels][1] + count
         else:
             spelled[labels] = text, count
-    report = LexiconReport(given, len(spelled), tuple(duplicates), tuple(empty), tuple(outside))
+    report = LexiconReport(given, len(spelled), tuple(duplicates), tuple(empty), tuple(outside), of_file)
     return _sorted(spelled, alphabet.blank, report)
 
 
@@ -173,6 +180,7 @@ def word_file(words: LexiconWords) -> bytes:
 def _word_and_count(line: str) -> tuple[str, int]:
     line = line.removesuffix("\r")
     word, tab, count = line.rpartition("\t")
+    count = count.strip(" ")
     return (word, int(count)) if tab and count.isascii() and count.isdigit() else (line, 1)
 
 

@@ -68,6 +68,8 @@ def prepare(
 
 def batched_scores(scores: Tensor) -> Tensor:
     """[T, N, K] from [T, N, K] or [T, K]."""
+    if isinstance(scores, np.ndarray):
+        raise TypeError("CTC scores are a NumPy array: give a tensor, torch.from_numpy(scores)")
     if not isinstance(scores, Tensor):
         raise TypeError(f"CTC scores must be a tensor, not {type(scores).__name__}")
     if not scores.is_floating_point():
@@ -82,6 +84,19 @@ def checked_blank(blank: int, K: int) -> int:
     if not 0 <= blank < K:
         raise ValueError(f"blank {blank} is not one of the {K} classes: it must be in [0, {K})")
     return int(blank)
+
+
+def checked_count(name: str, value: SupportsIndex) -> int:
+    """A whole number of at least 1.
+
+    >>> checked_count("top_n", 3)
+    3
+    """
+    if not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if index(value) < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return index(value)
 
 
 def checked_lengths(name: str, lengths: Lengths, N: int, limit: int) -> IntArray:

@@ -97,11 +97,15 @@ def search(frames: Frames, width: int, while_searching: Added, at_the_end: Added
 def fused(
     model: NGramGraph | WordModel | None, weight: float, bonus: float, hotwords: Sequence[Sequence[int]], hot: float
 ) -> tuple[Added, Added]:
-    """What a model and hotwords add to a beginning of a text, whose last word is not finished, and to a whole text."""
+    """What a model and hotwords add to a beginning of a text, whose last word is not finished, and to a whole text.
+
+    A beginning has the bonus of a hotword's labels already while it is being spelt (:mod:`minicrnn.ctc.fusion`).
+    """
     words = [tuple(int(label) for label in word) for word in hotwords]
 
     def added(text: naive.Text, ended: bool) -> float:
-        total = hot * naive.labels_in_hotwords(text, words)
+        begun = 0 if ended else naive.labels_begun(text, words)
+        total = hot * (naive.labels_in_hotwords(text, words) + begun)
         if isinstance(model, WordModel):
             numbers = _word_numbers(model, text, ended)
             if numbers is None:

@@ -147,5 +147,22 @@ def labels_in_hotwords(text: Text, hotwords: Sequence[Sequence[int]]) -> int:
     )
 
 
+def labels_begun(text: Text, hotwords: Sequence[Sequence[int]]) -> int:
+    """How many labels of a hotword the text ends with that is not whole yet; the most, of several.
+
+    >>> labels_begun((3, 1, 2), [[1, 2, 1], [2, 4]])
+    2
+    """
+    return max(
+        (
+            begun
+            for hotword in hotwords
+            for begun in range(1, len(hotword))
+            if list(text[-begun:]) == list(hotword[:begun])
+        ),
+        default=0,
+    )
+
+
 def _log(value: float) -> float:
     return math.log(value) if value > 0 else -math.inf

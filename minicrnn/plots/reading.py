@@ -62,7 +62,7 @@ def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: An
     lattice, beam = (path.with_name(f"{path.stem}-{kind}{path.suffix}") for kind in ("lattice", "beam"))
     _draw(look, reader.alphabet, path)
     plot_lattice(look.log_probs, look.reading.text, reader.alphabet, lattice)
-    decoding = Decoding(**options)
+    decoding = Decoding.of(options)
     plot_beam(
         look.log_probs,
         reader.alphabet,

@@ -2,8 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, SupportsIndex
 from weakref import WeakKeyDictionary
@@ -36,7 +36,7 @@ class Decoding:
         weight: of the language model's log-probability, 0 or more.
         word_bonus: added for each word, or each character of a model of characters, since models prefer short texts.
         hotwords: texts that get a bonus wherever they occur, also within longer words.
-        hotword_bonus: for each character of a hotword, in nats.
+        hotword_bonus: for each character of a hotword, in nats, 0 or more.
         top_n: how many texts to give for each image, at most.
 
     Raises:
@@ -66,9 +66,10 @@ class Decoding:
         self._require("beam", self.beam is None or self.beam >= 1, "at least 1")
         self._require("beam", self.beam is None or self.beam >= self.top_n, f"at least top_n, which is {self.top_n}")
         self._require("weight", 0 <= self.weight < math.inf, "0 or more, and finite")
-        for name in ("word_bonus", "hotword_bonus"):
-            self._require(name, math.isfinite(getattr(self, name)), "a finite number")
-        self._require("hotwords", not isinstance(self.hotwords, str), "a list of texts")
+        self._require("hotword_bonus", 0 <= self.hotword_bonus < math.inf, "0 or more, and finite")
+        self._require("word_bonus", math.isfinite(self.word_bonus), "a finite number")
+        several = isinstance(self.hotwords, Collection) and not isinstance(self.hotwords, str)
+        self._require("hotwords", several, "a list of texts")
         if isinstance(self.language_model, (str, Path)):
             raise OptionError(
                 f"language_model is a path: give the model, NGramModel.read_arpa({str(self.language_model)!r})"
@@ -79,12 +80,34 @@ class Decoding:
                 f"lexicon is one string, {path!r}: give [{path!r}] for a word, or "
                 f"Lexicon.from_file({path!r}, reader.alphabet) for a file"
             )
+        self._require_use("weight", "language_model", self.language_model is not None)
+        self._require_use("word_bonus", "language_model", self.language_model is not None)
+        self._require_use("hotword_bonus", "hotwords", len(self.hotwords) > 0)
+        self._require_use("method", "lexicon", self.lexicon is not None)
+        self._require_use("delta", 'method="bk-tree"', self.method == "bk-tree")
         if self.lexicon is not None and not self.one_lexicon_each and self.searches:
             raise OptionError("lexicon excludes beam, language_model and hotwords: it is searched exactly. Give either")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
             raise OptionError(f"{name} must be {expected}, not {getattr(self, name)!r}")
+
+    def _require_use(self, name: str, needed: str, there: bool) -> None:
+        if getattr(self, name) != _defaults()[name] and not there:
+            raise OptionError(f"{name} changes nothing without {needed}: give that, too, or leave it out")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> "Decoding":
+        """Options by name, as a function of any keywords has them.
+
+        Raises:
+            TypeError: there is no option of that name.
+            OptionError: as of the class.
+        """
+        known = _defaults()
+        if unknown := [name for name in options if name not in known]:
+            raise TypeError(f"there is no option {unknown[0]!r} to read with: the options are {', '.join(known)}")
+        return cls(**options)
 
     @property
     def searches(self) -> bool:
@@ -137,6 +160,10 @@ class Decoding:
             return [alphabet.encode(word, f"hotword {word!r}") for word in self.hotwords]
         except UnknownCharacterError as error:
             raise OptionError(str(error)) from error
+
+
+def _defaults() -> dict[str, Any]:
+    return {field.name: field.default for field in fields(Decoding)}
 
 
 def as_lexicon(words: Lexicon | Words | None, alphabet: Alphabet, where: str = "") -> Lexicon | None:

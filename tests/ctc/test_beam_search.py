@@ -157,15 +157,17 @@ def test_what_lies_beyond_the_length_is_not_read():
     ("options", "message"),
     [
         ({"beam_width": 0}, "beam_width must be at least 1"),
-        ({"top_n": 11}, "top_n must be between 1 and beam_width=10, not 11"),
+        ({"top_n": 11}, "top_n must be at most beam_width=10, not 11"),
         ({"top_n": 0}, "top_n"),
         ({"blank": 3}, "blank 3 is not one of the 3 classes"),
         ({"classes_per_frame": 0}, "classes_per_frame must be at least 1"),
         ({"beam_threshold": -1.0}, "beam_threshold must not be negative"),
-        ({"min_log_prob": math.nan}, "min_log_prob is NaN"),
+        ({"min_log_prob": math.nan}, "min_log_prob is the logarithm of a probability, 0 at most, but is nan"),
+        ({"min_log_prob": 1.0}, "min_log_prob is the logarithm of a probability, 0 at most, but is 1.0"),
         ({"weight": -0.5}, "weight must not be negative"),
         ({"word_bonus": math.nan}, "word_bonus must be finite, but is nan"),
-        ({"hotword_bonus": math.inf}, "hotword_bonus must be finite, but is inf"),
+        ({"hotword_bonus": math.inf}, "hotword_bonus must not be negative, and finite, but is inf"),
+        ({"hotword_bonus": -3.0}, "hotword_bonus must not be negative, and finite, but is -3.0"),
         (
             {"language_model": NGramModel.train(["ab"], 2).graph([None, "a"])},
             "language_model has 2 symbols and log_probs have 3 classes: give model.graph one symbol for each class",
@@ -178,6 +180,12 @@ def test_what_lies_beyond_the_length_is_not_read():
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         beam_search(torch.zeros(4, 2, 3), **options)
+
+
+@pytest.mark.parametrize("name", ["beam_width", "top_n", "classes_per_frame"])
+def test_a_number_that_is_not_whole(name):
+    with pytest.raises(TypeError, match=f"{name} must be a whole number, not 2.5|'{name}'"):  # or of the types' check
+        beam_search(torch.zeros(4, 2, 3), **{name: 2.5})
 
 
 def test_a_model_is_not_yet_a_graph():

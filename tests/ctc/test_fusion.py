@@ -84,7 +84,7 @@ def test_a_model_of_words(seed, T, unknown, ends):
     compare(found, log_probs, added)
 
 
-@given(seeds, st.lists(st.lists(st.integers(1, 2), min_size=1, max_size=3), max_size=4), st.sampled_from([1.5, -0.5]))
+@given(seeds, st.lists(st.lists(st.integers(1, 2), min_size=1, max_size=3), max_size=4), st.sampled_from([1.5, 0.0]))
 def test_hotwords(seed, hotwords, bonus):
     log_probs = emissions(seed, 5, 3)
     found = beam_search(log_probs, None, WIDE, WIDE, hotwords=hotwords, hotword_bonus=bonus)[0]
@@ -103,6 +103,18 @@ def test_a_narrow_beam_with_a_model_keeps_what_the_naive_beam_keeps(seed, width)
     )  # fmt: skip
     if expected:
         assert {tuple(one.labels) for one in found} == {text for text, _ in expected}
+
+
+@given(seeds, st.integers(1, 6), st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=4), min_size=1, max_size=3))
+def test_a_narrow_beam_with_hotwords_keeps_what_the_naive_beam_keeps(seed, width, hotwords):
+    """A hotword's labels count from the first one on, also where they begin several."""
+    log_probs = emissions(seed, 6, 4)
+    found = beam_search(log_probs, None, width, width, hotwords=hotwords, hotword_bonus=0.7)[0]
+    expected = naive.prefix_beam_search(
+        log_probs[:, 0].numpy(), width,
+        added=lambda text: 0.7 * (naive.labels_in_hotwords(text, hotwords) + naive.labels_begun(text, hotwords)),
+    )  # fmt: skip
+    assert {tuple(one.labels) for one in found} == {text for text, _ in expected}
 
 
 def test_a_hotword_half_spelt_keeps_its_place_in_the_beam():

@@ -135,7 +135,7 @@ def test_what_cannot_be_asked():
     log_probs = path_of(1, 2)
     for options, message in [
         ({"method": "beam"}, "method"),
-        ({"top_n": 0}, "top_n is 0"),
+        ({"top_n": 0}, "top_n must be at least 1, not 0"),
         ({"method": "bk-tree", "delta": -1}, "delta is -1"),
         ({"lengths": [3]}, r"sample 0: lengths is 3"),
     ]:

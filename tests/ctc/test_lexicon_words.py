@@ -70,6 +70,8 @@ def test_what_makes_no_lexicon():
         Lexicon(["a"], ALPHABET, case="title")
     with pytest.raises(TypeError, match=r"iterable of words; for a single word give \['abba'\]"):
         Lexicon("abba", ALPHABET)
+    with pytest.raises(TypeError, match=r"alphabet is 'abcd': give an Alphabet, such as that of a reader|'alphabet'"):
+        Lexicon(["cab"], "abcd")  # the second message where types are checked
 
 
 def test_a_file_of_words(tmp_path):
@@ -78,13 +80,22 @@ def test_a_file_of_words(tmp_path):
     assert read_word_file(path) == [("cab", 7), ("bad", 1), ("", 1), ("d a", 1), ("ab\tx", 1), ("cab", 2)]
     lexicon = Lexicon.from_file(path, ALPHABET)
     assert dict(zip(lexicon.words, lexicon.counts.tolist(), strict=True)) == {"bad": 1, "cab": 9}
-    assert (len(lexicon.report.outside), lexicon.report.empty) == (2, (2,))
+    assert (len(lexicon.report.outside), lexicon.report.empty) == (2, (3,))
+    assert "1 empty, left out: line 3\n" in str(lexicon.report)
     path.write_bytes(b"caf\xe9\n")
     with pytest.raises(ValueError, match=r"words\.txt: not a UTF-8 text file"):
         Lexicon.from_file(path, ALPHABET)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="0 words given"):
         Lexicon.from_file(path, ALPHABET)
+
+
+def test_white_space_around_a_word_of_a_file_is_not_of_it(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_bytes("  cab \t7 \r\n   \nd a\t\n\u3000dad\n \n".encode())
+    lexicon = Lexicon.from_file(path, Alphabet("abcd "))
+    assert dict(zip(lexicon.words, lexicon.counts.tolist(), strict=True)) == {"cab": 7, "d a": 1, "dad": 1}
+    assert "2 empty, left out: lines 2, 5" in str(lexicon.report)
 
 
 @given(st.dictionaries(st.text("ab \t\r12é#", min_size=1, max_size=5), st.integers(0, 2**62), min_size=1, max_size=8))

@@ -63,13 +63,14 @@ def test_beam_search(problem, top_n):
     st.integers(0, 1000),
     st.sampled_from([None, CHARACTERS, OF_WORDS]),
     st.sampled_from([[], [[1, 2]], [[2], [1, 2, 1]]]),
+    st.sampled_from([3, WIDE]),
 )
-def test_beam_search_with_a_model_and_hotwords(seed, model, hotwords):
+def test_beam_search_with_a_model_and_hotwords(seed, model, hotwords, width):
     graph, log_probs = automaton_of(model, ALPHABET), emissions(seed, frames=4, samples=1)
 
     def search():
         return beam_search(
-            log_probs, None, WIDE, 3, language_model=graph, weight=0.7, word_bonus=0.4, hotwords=hotwords
+            log_probs, None, width, 3, language_model=graph, weight=0.7, word_bonus=0.4, hotwords=hotwords
         )
 
     same_hypotheses(*both(search))

@@ -122,7 +122,8 @@ def test_words_without_a_space_in_the_alphabet_are_whole_texts():
 @given(seeds, temperatures, st.sampled_from(["trie", "bk-tree"]))
 def test_a_lexicon(seed, temperature, method):
     log_probs, words = emissions(seed), ["a", "ab", "bab", "aab"]
-    for n, one in enumerate(read(log_probs, temperature=temperature, lexicon=words, method=method, delta=9, top_n=9)):
+    method_and_delta = {"trie": {}, "bk-tree": {"method": "bk-tree", "delta": 9}}[method]
+    for n, one in enumerate(read(log_probs, temperature=temperature, lexicon=words, top_n=9, **method_and_delta)):
         exact, tempered = (texts_of(log_probs, n, temperature=tau) for tau in (1.0, temperature))
         best = sorted(words, key=exact.__getitem__, reverse=True)
         kept = [a.text for a in one.alternatives]

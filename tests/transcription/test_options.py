@@ -21,7 +21,13 @@ ALPHABET = Alphabet("abc")
         ({"weight": -0.1}, "weight must be 0 or more"),
         ({"weight": float("inf")}, "weight"),
         ({"word_bonus": float("nan")}, "word_bonus must be a finite number"),
-        ({"hotword_bonus": float("inf")}, "hotword_bonus must be a finite number"),
+        ({"hotword_bonus": float("inf")}, "hotword_bonus must be 0 or more, and finite, not inf"),
+        ({"hotwords": ["ab"], "hotword_bonus": -3.0}, "hotword_bonus must be 0 or more"),
+        ({"weight": 1.0}, "weight changes nothing without language_model"),
+        ({"word_bonus": 1.0, "hotwords": ["ab"]}, "word_bonus changes nothing without language_model"),
+        ({"hotword_bonus": 1.0}, "hotword_bonus changes nothing without hotwords"),
+        ({"method": "bk-tree"}, "method changes nothing without lexicon"),
+        ({"lexicon": ["ab"], "delta": 2}, 'delta changes nothing without method="bk-tree"'),
         ({"hotwords": "ab"}, "hotwords must be a list"),
         ({"lexicon": ["ab"], "beam": 3}, "Give either"),
         ({"lexicon": ["ab"], "hotwords": ["ab"]}, "Give either"),
@@ -38,6 +44,7 @@ def test_a_bad_option_is_named(options, message):
     [
         ("method", "guess", 'method must be "trie" or "bk-tree"'),
         ("beam", 2.5, "beam must be a whole number, not 2.5"),
+        ("hotwords", None, "hotwords must be a list of texts, not None"),
         ("language_model", "m.arpa", r"NGramModel\.read_arpa\('m\.arpa'\)"),
     ],
 )
@@ -46,6 +53,12 @@ def test_a_value_of_another_type(name, value, message):
     object.__setattr__(decoding, name, value)
     with pytest.raises(OptionError, match=message):
         decoding.__post_init__()
+
+
+def test_an_unknown_option_is_named_with_those_that_there_are():
+    assert Decoding.of({"beam": 3}) == Decoding(beam=3)
+    with pytest.raises(TypeError, match="no option 'beam_width' to read with: the options are lexicon, .*, beam, .*top_n"):
+        Decoding.of({"beam_width": 3})
 
 
 @pytest.mark.parametrize(
