@@ -66,7 +66,7 @@ class Reading:
         text: what was read.
         confidence: the probability that it is right, 0 to 1: p(text | image), summed over all alignments of the text
             with the frames; with a lexicon, p(text | image, it is a word of the lexicon); with a language model or
-            hotwords, the text's share of all that the beam ended with, each by its p(text | image) and what was added.
+            hotwords, the text's share of all that the beam ended with, each by its score.
             Of a model that has been calibrated, at its temperature.
         characters: the text's characters, each with its own confidence and place.
         frames: the number of frames.

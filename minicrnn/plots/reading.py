@@ -21,6 +21,8 @@ from minicrnn.text import Alphabet
 from minicrnn.transcription import Decoding
 from minicrnn.transcription.options import automaton_of
 
+_SMALL = 5  # the width of a beam that is drawn beside another way to read
+
 
 class _Look(NamedTuple):
     """What there is to see of one image."""
@@ -44,8 +46,8 @@ def _look(reader: Reader, source: ImageSource, options: dict[str, Any]) -> _Look
 
 def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: Any) -> list[Path]:
     """Draw the three pictures of one image: the alignment to ``path``; and beside it, with "-lattice" and "-beam" in
-    their names, the lattice of the text that was read, and a small beam, with the language model and hotwords if there
-    are any.
+    their names, the lattice of the text that was read, and the beam search that read it. Where the reading is greedy or
+    by a lexicon, a small beam search without them shows what else the frames say, and its title says that it is so.
 
     Args:
         image: as :meth:`minicrnn.Reader.read` takes it.
@@ -63,10 +65,13 @@ def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: An
     _draw(look, reader.alphabet, path)
     plot_lattice(look.log_probs, look.reading.text, reader.alphabet, lattice)
     decoding = Decoding.of(options)
+    width, heading = _search(decoding, look.reading.text)
     plot_beam(
         look.log_probs,
         reader.alphabet,
         beam,
+        width=width,
+        heading=heading,
         language_model=automaton_of(decoding.language_model, reader.alphabet),
         weight=decoding.weight,
         word_bonus=decoding.word_bonus,
@@ -74,6 +79,18 @@ def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: An
         hotword_bonus=decoding.hotword_bonus,
     )
     return [path, lattice, beam]
+
+
+def _search(decoding: Decoding, text: str) -> tuple[int, str]:
+    """The width of the beam to draw, and what is to be said if it is not the search that read the text."""
+    lexicon = decoding.lexicon
+    if isinstance(lexicon, (list, tuple)) and decoding.one_lexicon_each:
+        lexicon = lexicon[0]
+    if lexicon is not None:
+        return _SMALL, f"“{text}” was read with a lexicon; this is without it: "
+    if decoding.beam_width == 0:
+        return _SMALL, f"“{text}” was read greedily; this is beside it: "
+    return decoding.beam_width, ""
 
 
 def plot_reading(reader: Reader, image: ImageSource, path: str | Path, **options: Any) -> Reading:
@@ -143,9 +160,13 @@ def _draw_image(axes: Axes, image: np.ndarray, reading: Reading, edges: list[flo
                 (left + inset, top), right - left - 2 * inset, bottom - top, fill=False, color=colour, linewidth=2
             )
         )
-        axes.text(character.center, -0.03 * height, f"{visible(character.text)}\n{100 * character.confidence:.0f}",
-                  ha="center", va="bottom", color="black", fontsize=10, linespacing=1.1, parse_math=False)  # fmt: skip
+        axes.annotate(f"{visible(character.text)}\n{100 * character.confidence:.0f}", (character.center, 0),
+                      (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=10, linespacing=1.1,
+                      annotation_clip=False, parse_math=False)  # fmt: skip
     axes.set_yticks([])
     axes.set_xlim(min(0, edges[0]), max(width, edges[-1]))
-    read = f"read with confidence {reading.confidence:.1%}; under each character its own, in %"
-    axes.set_title(f"{read if reading.characters else read.split(';')[0]}\n\n", fontsize=9, loc="left")
+    raw = reading.raw_confidence
+    calibrated = f", calibrated; {raw:.1%} before" if raw is not None and raw != reading.confidence else ""
+    read = f"read with confidence {reading.confidence:.1%}{calibrated}"
+    own = "; over each box its character, and how sure that one is, in %" if reading.characters else ""
+    axes.set_title(f"{read}{own}", fontsize=9, loc="left", pad=36 if reading.characters else 6)  # points: two lines

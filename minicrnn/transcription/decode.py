@@ -4,7 +4,10 @@ The temperature τ changes confidences and nothing else. They are taken from
 
     y_τ = softmax(ln y / τ)                τ > 1 makes a model less sure, τ < 1 surer
 
-and texts, spans and log-probabilities from y itself.
+and texts, spans and log-probabilities from y itself. With a language model or hotwords a text's confidence is its share
+of the beam, by the scores that order it, so that the best text is the surest:
+
+    exp(score(l) / τ) / Σ over the beam's texts of exp(score / τ)
 
 Source: Guo, Pleiss, Sun and Weinberger, *On calibration of modern neural networks*, ICML 2017, section 4.2.
 """
@@ -79,7 +82,7 @@ def transcribe(
             given = [lexicon for lexicon in lexicons if lexicon is not None]
             results = _with_lexicons(part, cool, frames, alphabet, decoding, given)
         elif decoding.beam_width:
-            results = _by_beam(part, cool, frames, alphabet, decoding)
+            results = _by_beam(part, cool, frames, alphabet, decoding, temperature)
         else:
             results = _greedy(part, cool, frames, alphabet)
         for n, one in zip(chosen, results, strict=True):
@@ -118,7 +121,7 @@ def _greedy(log_probs: Tensor, tempered: Tensor, lengths: Tensor, alphabet: Alph
 
 
 def _by_beam(
-    log_probs: Tensor, tempered: Tensor, lengths: Tensor, alphabet: Alphabet, decoding: Decoding
+    log_probs: Tensor, tempered: Tensor, lengths: Tensor, alphabet: Alphabet, decoding: Decoding, temperature: float
 ) -> list[_Found]:
     found = beam_search(
         log_probs,
@@ -131,32 +134,26 @@ def _by_beam(
         hotwords=decoding.hotword_labels(alphabet),
         hotword_bonus=decoding.hotword_bonus,
     )
-    exact = [[one.log_prob for one in some] for some in found]
-    cool = exact
-    if tempered is not log_probs:
-        cool = score(tempered, [[one.labels for one in some] for some in found], lengths)
+    if decoding.fuses:
+        scores = [np.array([one.score for one in some]) for some in found]
+        confidences, raw = [_shares(own / temperature) for own in scores], [_shares(own) for own in scores]
+    else:
+        raw = confidences = [[math.exp(one.log_prob) for one in some] for some in found]
+        if tempered is not log_probs:
+            cool = score(tempered, [[one.labels for one in some] for some in found], lengths)
+            confidences = [np.exp(own).tolist() for own in cool]
     results = []
-    for some, raw, calibrated in zip(found, exact, cool, strict=True):
-        shares, raw_shares = _shares(calibrated), _shares(raw)
-        if decoding.fuses:
-            added = [one.score - one.log_prob if math.isfinite(one.log_prob) else 0.0 for one in some]
-            shares, raw_shares = _shares(calibrated, added), _shares(raw, added)
+    for some, own, own_raw in zip(found, confidences, raw, strict=True):
         alternatives = tuple(
-            Alternative(alphabet.decode(one.labels), one.log_prob, one.score, share)
-            for one, share in zip(some[: decoding.top_n], shares, strict=False)
+            Alternative(alphabet.decode(one.labels), one.log_prob, one.score, confidence)
+            for one, confidence in zip(some[: decoding.top_n], own, strict=False)
         )
-        results.append(_Found(some[0].labels, some[0].spans, raw_shares[0], alternatives))
+        results.append(_Found(some[0].labels, some[0].spans, own_raw[0], alternatives))
     return results
 
 
-def _shares(log_probs: Sequence[float], added: Sequence[float] | None = None) -> list[float]:
-    """Probabilities of texts by the network. With what a language model adds, each text's share of all in the beam:
-
-    p_i w_i / Σ_j p_j w_j,   ln w_i what was added
-    """
-    if added is None:
-        return np.exp(log_probs).tolist()
-    scores = np.add(log_probs, added)
+def _shares(scores: np.ndarray) -> list[float]:
+    """exp(score) / Σ exp(score)."""
     with np.errstate(invalid="ignore"):  # −∞ − −∞, where no text has a probability
         return np.nan_to_num(np.exp(scores - np.logaddexp.reduce(scores))).tolist()
 

@@ -230,7 +230,7 @@ def test_what_cannot_be_asked():
         NGramModel.train(["a"], 0)
     with pytest.raises(TypeError, match="iterable of texts"):
         NGramModel.train("abc")
-    with pytest.raises(TypeError, match="a text is 1, not a string|texts"):
+    with pytest.raises(TypeError, match=r"a text is 1, not a string|texts"):
         NGramModel.train([1])
     with pytest.raises(ValueError, match="has the word <s>"):
         NGramModel.train(["a <s> b"], unit="word")

@@ -57,7 +57,9 @@ def test_a_value_of_another_type(name, value, message):
 
 def test_an_unknown_option_is_named_with_those_that_there_are():
     assert Decoding.of({"beam": 3}) == Decoding(beam=3)
-    with pytest.raises(TypeError, match="no option 'beam_width' to read with: the options are lexicon, .*, beam, .*top_n"):
+    with pytest.raises(
+        TypeError, match=r"no option 'beam_width' to read with: the options are lexicon, .*, beam, .*top_n"
+    ):
         Decoding.of({"beam_width": 3})
 
 

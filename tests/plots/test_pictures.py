@@ -8,12 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from minicrnn.backend import use_backend
 from minicrnn.checkpoint import CheckpointError
 from minicrnn.crnn import CRNN
-from minicrnn.ctc import NGramModel, beam_search, posteriors
-from minicrnn.naive import ctc_decoding as naive
-from minicrnn.plots import beam, lattice, plot_all, plot_beam, plot_curves, plot_lattice, plot_reading, plot_reliability
+from minicrnn.ctc import posteriors
+from minicrnn.plots import lattice, plot_all, plot_curves, plot_lattice, plot_reading, plot_reliability
 from minicrnn.reader import Reader
 from minicrnn.scores import Evaluation, Prediction
 from minicrnn.text import Alphabet
@@ -119,64 +117,6 @@ def test_a_lattice_that_is_none(tmp_path):
         plot_lattice(emissions(0, 90, 3), "a" * 41, Alphabet("ab"), tmp_path / "l.png")
     with pytest.raises(ValueError, match="no path spells"):
         plot_lattice(emissions(0, 2, 3), "aa", Alphabet("ab"), tmp_path / "l.png")
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_beam_is_that_of_the_search(tmp_path, seed):
-    log_probs = emissions(seed, 7, 4)
-    history = beam.beam_history(log_probs.numpy(), 3)
-    assert len(history) == 7
-    expected = naive.prefix_beam_search(log_probs.numpy(), 3)
-    assert list(history[-1]) == [text for text, _ in expected]
-    assert list(history[-1].values()) == pytest.approx([p for _, p in expected])
-    texts = plot_beam(log_probs, Alphabet("abc"), tmp_path / "b.png", width=3)
-    assert texts == [Alphabet("abc").decode(text) for text, _ in expected]
-    assert colours(tmp_path / "b.png") > 20
-
-
-def test_the_beam_with_a_language_model(tmp_path):
-    """The texts of the search, in its order: a model that likes "c" and a hotword change both."""
-    log_probs, alphabet = emissions(1, 7, 4), Alphabet("abc")
-    options = {
-        "language_model": NGramModel.train(["cc", "cab"], 2).graph([None, *"abc"]),
-        "weight": 2.0,
-        "hotwords": [[3, 1]],
-    }
-    with use_backend("torch"):
-        ((*found,),) = beam_search(log_probs, None, 4, 4, **options)
-    texts = plot_beam(log_probs, alphabet, tmp_path / "b.png", width=4, **options)
-    assert texts == [alphabet.decode(one.labels) for one in found]
-    assert texts != plot_beam(log_probs, alphabet, tmp_path / "b.png", width=4)
-
-
-def test_rows_of_the_tree_are_shared_one_behind_the_other_only():
-    history = beam.beam_history(emissions(2, 9, 4).numpy(), 4)
-    lives = beam._lives(history, 12.0)
-    rows = beam._rows(lives)
-    assert set(rows) == set(lives)
-    for text, row in rows.items():
-        for other, its_row in rows.items():
-            if text != other and row == its_row:
-                first, second = sorted((lives[text], lives[other]))
-                assert second.born >= first.gone - 1
-
-
-def test_each_text_at_the_end_has_a_row_of_its_own():
-    """Also one that became another's beginning in the very last frame, where the names are written."""
-    log_probs = torch.tensor([[0.1, 0.8, 0.1], [0.7, 0.1, 0.2]]).log()
-    history = beam.beam_history(log_probs.numpy(), 3)
-    assert {(1,), (1, 2)} <= set(history[-1])
-    lives = beam._lives(history, 12.0)
-    assert lives[1,].gone == lives[1, 2].born + 1 == 2
-    rows = beam._rows(lives)
-    assert len({rows[text] for text in history[-1]}) == len(history[-1])
-
-
-def test_what_trails_too_far_is_left_out():
-    history = beam.beam_history(emissions(2, 9, 4).numpy(), 4)
-    wide, narrow = beam._lives(history, 50.0), beam._lives(history, 1.0)
-    assert set(narrow) < set(wide)
-    assert all(text[:-1] in narrow for text in narrow if text)  # and all that it begins with is there
 
 
 def test_reliability(tmp_path):
