@@ -73,6 +73,8 @@ class Calibration:
         return (
             f"temperature {self.temperature:.2f}, fitted on {self.images:,} images, {self.mistakes:,} of them read "
             f"wrong: calibration error {self.error_before:.1%} before, {self.error_after:.1%} after, on these images"
+            + " (it rose: τ is fitted by likelihood, and the error of ten bins wavers with few images)"
+            * (self.error_after > self.error_before)
         )
 
 
@@ -157,11 +159,20 @@ def _at(confidences: npt.NDArray[np.float64], temperature: float) -> npt.NDArray
     return confidences[low] + (place - low) * (confidences[low + 1] - confidences[low])
 
 
-def save_calibration(path: str | Path, calibration: Calibration) -> None:
+def save_calibration(path: str | Path, calibration: Calibration, out: str | Path | None = None) -> None:
     """Write a calibration into a model file's notes, where :meth:`minicrnn.Reader.load` finds it.
+
+    Args:
+        path: the model file.
+        out: a file for a calibrated copy; None writes ``path`` anew.
 
     Raises:
         CheckpointError: the file is no model file, or cannot be written; it then stays as it was.
     """
     checkpoint = load_model(path)
-    save_model(path, checkpoint.model, checkpoint.alphabet, checkpoint.notes | {"calibration": asdict(calibration)})
+    save_model(
+        path if out is None else out,
+        checkpoint.model,
+        checkpoint.alphabet,
+        checkpoint.notes | {"calibration": asdict(calibration)},
+    )

@@ -207,6 +207,19 @@ def test_calibrate(model, words, tmp_path, monkeypatch, capsys):
     assert '"temperature"' in capsys.readouterr().out
 
 
+def test_calibrate_a_copy(model, words, tmp_path, capsys):
+    """The model that comes with minicrnn stays as it is; so does any where --out names another file."""
+    assert run("calibrate", "words", words) == 2
+    assert "words comes with minicrnn and stays as it is: give --out FILE" in " ".join(capsys.readouterr().err.split())
+    assert run("calibrate", model, words, "--out", tmp_path / "none" / "m.safetensors") == 2
+    assert "the folder does not exist" in " ".join(capsys.readouterr().err.split())
+    before, mine = model.read_bytes(), tmp_path / "mine.safetensors"
+    assert run("calibrate", model, words, "--out", mine) == 0
+    assert model.read_bytes() == before
+    assert load_model(mine).notes["calibration"]["images"] == len(WORDS)
+    assert f"{mine}: " in capsys.readouterr().out
+
+
 def test_training_ends_with_a_calibration(words, tmp_path, capsys):
     assert run("train", words, "--out", tmp_path / "run", "--preset", "tiny", "--out-channels", 16, "--hidden-size", 8,
                "--batch-size", 4, "--epochs", 1, "--val", words) == 0  # fmt: skip

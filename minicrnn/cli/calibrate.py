@@ -8,14 +8,21 @@ from rich.progress import Progress
 
 from minicrnn.calibration import calibrate, save_calibration
 from minicrnn.cli.common import Device, Labels, MaxBadShare, Pattern, app, console
+from minicrnn.errors import OptionError
 from minicrnn.evaluation import readable_samples
+from minicrnn.files import require_folder_of
 from minicrnn.reader import Reader
+from minicrnn.shipped import model_file
 
 
 @app.command("calibrate")
 def calibrate_command(
-    model: Annotated[Path, typer.Argument(help="Model file, such as RUN/best.safetensors; it is written anew.")],
+    model: Annotated[
+        Path,
+        typer.Argument(help="Model file, such as RUN/best.safetensors; it is written anew, unless there is --out."),
+    ],
     data: Annotated[Path, typer.Argument(help="Folder of labelled images that the model was not trained on.")],
+    out: Annotated[Path | None, typer.Option(help="Write a calibrated copy to this file instead.")] = None,
     labels: Labels = None,
     pattern: Pattern = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once.")] = 32,
@@ -27,7 +34,12 @@ def calibrate_command(
 
     Texts stay as they are. ``minicrnn train`` does it on its validation images by itself.
     """
-    reader = Reader.load(model, device)
+    path = model_file(model)
+    if out is None and path != model:
+        raise OptionError(f"{model} comes with minicrnn and stays as it is: give --out FILE for a calibrated copy")
+    if out is not None:
+        require_folder_of(out)
+    reader = Reader.load(path, device)
     samples, skipped = readable_samples(data, reader.alphabet, labels, pattern, max_bad_share)
     if skipped.problems:
         console.print(str(skipped), markup=False)
@@ -40,5 +52,5 @@ def calibrate_command(
             batch_size=batch_size,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    save_calibration(model, found)
-    print(f"{model}: {found}")
+    save_calibration(path, found, out)
+    print(f"{out or model}: {found}")
