@@ -1,16 +1,16 @@
 """Reading CTC's output: ours, and fast-ctc-decode (Rust), ctc-forced-aligner (C++) and loops over frames, in one run.
 
-All sides take turns on the same emissions, and the figures are medians. Each has the same number of threads:
-fast-ctc-decode, which takes one sample a call and lets go of the interpreter's lock, is called from as many Python
-threads. It reads probabilities, ours log-probabilities; neither conversion is counted. Two kinds of emissions: peaky,
-as a trained network's, and flat, as an untrained one's.
+All sides take turns on the same emissions, and the figures are medians. Ours, fast-ctc-decode and the loops have the
+same number of threads: fast-ctc-decode, which takes one sample a call and lets go of the interpreter's lock, is called
+from as many Python threads. It reads probabilities, ours log-probabilities; neither conversion is counted. Two kinds of
+emissions: peaky, as a trained network's, and flat, as an untrained one's.
 
 Beam search is compared by what it finds, too: on 1,000 samples of each kind, how often ours is the same text, or a text
 of higher probability (summed over all alignments).
 
 Alignment is compared with a loop over frames, each a few torch operations on the whole batch or on one sample, as in
 tutorials, and with the C++ function of ctc-forced-aligner, which takes one sample a call and gives its path, without
-spans or their scores; it is called in a plain loop, that being faster than from two Python threads. Only its compiled
+spans or their scores; it is called from one Python thread, in a plain loop, since two made it slower. Only its compiled
 function is loaded, so that nothing else of that package has to be there:
 
     pip install fast-ctc-decode && pip install --no-deps ctc-forced-aligner

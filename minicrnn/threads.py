@@ -68,5 +68,5 @@ def _first_call(kernel: Callable[..., Any], variant: Hashable, *arguments: Any) 
     from minicrnn_kernels.compiling import compilation_notice
 
     _called.add((kernel, variant))
-    with compilation_notice(f"{kernel.__module__.removeprefix('minicrnn_kernels.')}.{kernel.__name__}"):
+    with compilation_notice(kernel):
         return kernel(*arguments)

@@ -94,9 +94,13 @@ def must_be_compiled(kernel: Any) -> bool:
 
 
 @contextmanager
-def compilation_notice(what: str) -> Iterator[None]:
+def compilation_notice(kernel: Any) -> Iterator[None]:
     """Say on stderr what is being compiled, if the first call of a kernel, made inside, takes more than a second."""
-    text = f"compiling the {what} kernel: once, if there is a cache folder to keep the machine code in"
+    name = f"{kernel.__module__.removeprefix('minicrnn_kernels.')}.{kernel.__name__}"
+    kept = (
+        "once, the machine code is kept" if kernel.stats.cache_path else "at each start: no cache folder can be written"
+    )
+    text = f"compiling the kernel {name}: {kept}"
     notice = threading.Timer(1.0, print, [text], {"file": sys.stderr})
     notice.daemon = True
     notice.start()

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from minicrnn.backend import choose
 from minicrnn.crnn import CRNN
 from minicrnn.layers import LSTM
 from minicrnn.layers.fusion import groups
@@ -29,7 +30,7 @@ def compiling_ahead(model: CRNN, device: torch.device, amp: bool = False) -> Ite
     The layers of other models, and those of other types than float32, are compiled when they are needed.
     """
     process = None
-    if model.preset is not None and device.type == "cpu" and not amp and _must_be_compiled():
+    if model.preset is not None and not amp and _kernels_run(device) and _must_be_compiled():
         with suppress(OSError):  # without a second process it takes longer, no more
             process = subprocess.Popen(_command(model.preset), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
     try:
@@ -38,6 +39,10 @@ def compiling_ahead(model: CRNN, device: torch.device, amp: bool = False) -> Ite
         if process is not None:
             process.terminate()
             process.wait()
+
+
+def _kernels_run(device: torch.device) -> bool:
+    return device.type == "cpu" and choose("lstm", torch.empty(0)) == "numba"
 
 
 def _must_be_compiled() -> bool:

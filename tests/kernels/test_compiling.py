@@ -1,6 +1,7 @@
 """How CPU kernels are compiled and kept."""
 
 import time
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -16,6 +17,12 @@ IMPORTS = {
     "three": "from minicrnn_kernels.one import back\n",
     "four": "",
 }
+
+
+def kernel_in(folder):
+    """What stands for a kernel whose machine code is kept in a folder."""
+    stats = SimpleNamespace(cache_path=folder)
+    return SimpleNamespace(__module__="minicrnn_kernels.winograd", __name__="forward", stats=stats)
 
 
 @pytest.fixture
@@ -90,17 +97,21 @@ def test_where_other_functions_are_kept_does_not_change_by_an_error(tmp_path, mo
     assert str(tmp_path) == numba.config.CACHE_DIR
 
 
-def test_a_long_compilation_is_announced_on_stderr(capsys):
-    with compilation_notice("CTC"):
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [(".", "once, the machine code is kept"), (None, "at each start: no cache folder can be written")],
+)
+def test_a_long_compilation_is_announced_on_stderr(capsys, folder, said):
+    with compilation_notice(kernel_in(folder)):
         assert capsys.readouterr().err == ""
         time.sleep(1.3)
     captured = capsys.readouterr()
-    assert captured.err.startswith("compiling the CTC kernel: once")
+    assert captured.err == f"compiling the kernel winograd.forward: {said}\n"
     assert captured.out == ""
 
 
 def test_a_short_one_is_not_even_if_it_fails(capsys):
-    with pytest.raises(ValueError, match="wrong"), compilation_notice("CTC"):
+    with pytest.raises(ValueError, match="wrong"), compilation_notice(kernel_in(".")):
         raise ValueError("wrong")
     time.sleep(1.2)
     assert capsys.readouterr().err == ""

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from minicrnn import threads
+from minicrnn import threads, use_backend
 from minicrnn.crnn import CRNN
 from minicrnn.ctc import ctc_loss_from_logits
 from minicrnn.training import compile_ahead
@@ -76,6 +76,8 @@ def test_is_not_started_where_it_would_not_help(started, monkeypatch):
     for arguments in [(model, torch.device("meta")), (model, CPU, True), (own, CPU)]:
         with compiling_ahead(*arguments):
             pass
+    with use_backend("torch"), compiling_ahead(model, CPU):
+        pass
     monkeypatch.setattr("minicrnn_kernels.compiling.must_be_compiled", lambda kernel: False)
     with compiling_ahead(model, CPU):
         pass
@@ -89,8 +91,8 @@ def test_a_run_goes_on_without_it(started, monkeypatch):
     assert started == []
 
 
-def test_the_command_runs_the_layers():
-    """With a broken preset, so that it ends at once and says so."""
+def test_the_command_comes_to_the_preset():
+    """One that there is not, so that it ends at once and says so; to run the layers would take it seconds."""
     command = compile_ahead._command({"name": "no such"} | dict.fromkeys(["num_classes", "in_channels"], 1))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "no preset 'no such'" in done.stderr
