@@ -96,15 +96,16 @@ def must_be_compiled(kernel: Any) -> bool:
 @contextmanager
 def compilation_notice(kernel: Any) -> Iterator[None]:
     """Say on stderr what is being compiled, if the first call of a kernel, made inside, takes more than a second."""
-    name = f"{kernel.__module__.removeprefix('minicrnn_kernels.')}.{kernel.__name__}"
-    kept = (
-        "once, the machine code is kept" if kernel.stats.cache_path else "at each start: no cache folder can be written"
-    )
-    text = f"compiling the kernel {name}: {kept}"
-    notice = threading.Timer(1.0, print, [text], {"file": sys.stderr})
+    notice = threading.Timer(1.0, _announce, [kernel])
     notice.daemon = True
     notice.start()
     try:
         yield
     finally:
         notice.cancel()
+
+
+def _announce(kernel: Any) -> None:
+    module = kernel.__module__.rpartition(".")[2]
+    kept = "once, the machine code is kept" if cache_folder(module) else "at each start: no cache folder can be written"
+    print(f"compiling the kernel {module}.{kernel.__name__}: {kept}", file=sys.stderr)

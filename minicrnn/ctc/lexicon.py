@@ -25,11 +25,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from minicrnn.backend import choose
+from minicrnn.ctc import lexicon_words
 from minicrnn.ctc.bk_tree import BKTree, Int32, checked_delta, within_of_all
 from minicrnn.ctc.decoder_inputs import decoder_scores
 from minicrnn.ctc.decoding import greedy_decode
 from minicrnn.ctc.lexicon_trie import BestWords, Int64, best_in_trie, best_of, build_trie
-from minicrnn.ctc.lexicon_words import Case, Characters, LexiconReport, gather_words, read_word_file, word_file
+from minicrnn.ctc.lexicon_words import Case, Characters, LexiconReport
 from minicrnn.ctc.targets import Lengths, checked_count, checked_lengths, checked_peaks
 from minicrnn.ctc.without_kernels import edit_distances
 from minicrnn.files import replace_file
@@ -107,19 +108,13 @@ class Lexicon:
     def _gather(
         self, words: Iterable[tuple[str, int]], alphabet: Characters, case: Case, file: str | Path | None = None
     ) -> None:
-        self._words = gather_words(words, alphabet, case, of_file=file is not None)
+        self._words = lexicon_words.gather_words(words, alphabet, case, of_file=file is not None)
         self.alphabet = alphabet
         if not self._words.texts:
             where = "" if file is None else f"{file}: "
-            raise ValueError(f"{where}no words are left for a lexicon: {self.report}{self._advice(alphabet)}")
-
-    def _advice(self, alphabet: Characters) -> str:
-        """What might help words that the alphabet lacks."""
-        words = [word for word, _ in self.report.outside]
-        for case, changed in (("lower", str.lower), ("upper", str.upper)):
-            if any(not alphabet.unknown(changed(word)) for word in words):
-                return f"\n  In {case} case the alphabet spells them: change them, or the case option of the lexicon"
-        return "" if words else ". Give at least one word"
+            raise ValueError(
+                f"{where}no words are left for a lexicon: {self.report}{lexicon_words.advice(self.report, alphabet)}"
+            )
 
     @classmethod
     def from_file(cls, path: str | Path, alphabet: Characters, *, case: Case = "keep") -> "Lexicon":
@@ -131,7 +126,7 @@ class Lexicon:
             ValueError: the file is not UTF-8; no word is left.
             OSError: the file cannot be read.
         """
-        words = ((word.strip(), count) for word, count in read_word_file(path))
+        words = ((word.strip(), count) for word, count in lexicon_words.read_word_file(path))
         return cls._of_file(path, words, alphabet, case)
 
     @classmethod
@@ -149,7 +144,7 @@ class Lexicon:
             ValueError: a word holds a line end.
             OSError: the file cannot be written; an older file stays whole.
         """
-        replace_file(path, word_file(self._words))
+        replace_file(path, lexicon_words.word_file(self._words))
 
     @classmethod
     def load(cls, path: str | Path, alphabet: Characters) -> "Lexicon":
@@ -159,7 +154,7 @@ class Lexicon:
             ValueError: a word cannot be read with this alphabet, naming it; and as :meth:`from_file`.
             OSError: the file cannot be read.
         """
-        lexicon = cls._of_file(path, read_word_file(path), alphabet, "keep")
+        lexicon = cls._of_file(path, lexicon_words.read_word_file(path), alphabet, "keep")
         if not lexicon.report.complete:
             raise ValueError(
                 f"{path}: not a lexicon saved for this alphabet; Lexicon.from_file leaves such words out: "

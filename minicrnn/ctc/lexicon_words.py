@@ -122,6 +122,15 @@ def gather_words(
     return _sorted(spelled, alphabet.blank, report)
 
 
+def advice(report: LexiconReport, alphabet: Characters) -> str:
+    """What might help words that the alphabet lacks."""
+    words = [word for word, _ in report.outside]
+    for case, changed in (("lower", str.lower), ("upper", str.upper)):
+        if any(not alphabet.unknown(changed(word)) for word in words):
+            return f"\n  In {case} case the alphabet spells them: change them, or the case option of the lexicon"
+    return "" if words else ". Give at least one word"
+
+
 def _sorted(spelled: dict[tuple[int, ...], tuple[str, int]], blank: int, report: LexiconReport) -> LexiconWords:
     in_order = sorted(spelled)
     labels = np.array([label for word in in_order for label in word], np.int32)

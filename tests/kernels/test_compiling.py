@@ -19,10 +19,7 @@ IMPORTS = {
 }
 
 
-def kernel_in(folder):
-    """What stands for a kernel whose machine code is kept in a folder."""
-    stats = SimpleNamespace(cache_path=folder)
-    return SimpleNamespace(__module__="minicrnn_kernels.winograd", __name__="forward", stats=stats)
+KERNEL = SimpleNamespace(__module__="minicrnn_kernels.winograd", __name__="forward")
 
 
 @pytest.fixture
@@ -101,8 +98,9 @@ def test_where_other_functions_are_kept_does_not_change_by_an_error(tmp_path, mo
     ("folder", "said"),
     [(".", "once, the machine code is kept"), (None, "at each start: no cache folder can be written")],
 )
-def test_a_long_compilation_is_announced_on_stderr(capsys, folder, said):
-    with compilation_notice(kernel_in(folder)):
+def test_a_long_compilation_is_announced_on_stderr(capsys, monkeypatch, folder, said):
+    monkeypatch.setattr(compiling, "cache_folder", lambda module: folder)
+    with compilation_notice(KERNEL):
         assert capsys.readouterr().err == ""
         time.sleep(1.3)
     captured = capsys.readouterr()
@@ -111,7 +109,7 @@ def test_a_long_compilation_is_announced_on_stderr(capsys, folder, said):
 
 
 def test_a_short_one_is_not_even_if_it_fails(capsys):
-    with pytest.raises(ValueError, match="wrong"), compilation_notice(kernel_in(".")):
+    with pytest.raises(ValueError, match="wrong"), compilation_notice(KERNEL):
         raise ValueError("wrong")
     time.sleep(1.2)
     assert capsys.readouterr().err == ""

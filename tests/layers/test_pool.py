@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -15,16 +15,10 @@ from minicrnn.layers.avg_pool import avg_pool2d_backward, avg_pool2d_forward
 from minicrnn.layers.max_pool import flat_indices
 from minicrnn.layers.pool_windows import pool_windows
 from minicrnn.naive import pool as naive
-from tests.strategies import LAYOUTS, dtypes, in_layout, seeds
+from tests.layers.pools import images, pools
+from tests.strategies import dtypes, seeds
 
 NAN, INF = float("nan"), float("inf")
-# Pools of the CRNN, and one with every option at an unusual value.
-KNOWN = [
-    {"kernel_size": (2, 2), "stride": (2, 2), "padding": (0, 0), "dilation": (1, 1)},
-    {"kernel_size": (2, 1), "stride": (2, 1), "padding": (0, 0), "dilation": (1, 1)},
-    {"kernel_size": (2, 2), "stride": (2, 1), "padding": (0, 1), "dilation": (1, 1)},
-    {"kernel_size": (3, 2), "stride": (1, 4), "padding": (1, 1), "dilation": (3, 2)},
-]
 
 
 @pytest.fixture(params=["torch", "numba"], autouse=True)
@@ -32,64 +26,6 @@ def level(request):
     """Each test runs at both levels; what a level does not take says so with ``use_backend("auto")``."""
     with use_backend(request.param):
         yield
-
-
-@st.composite
-def pools(draw, dilated=True):
-    """Arguments of a pool, and the size of an image on which it is valid."""
-    if draw(st.booleans()):
-        options = dict(draw(st.sampled_from(KNOWN)))
-    else:
-        pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
-        options = {"kernel_size": draw(pairs), "stride": draw(pairs), "dilation": draw(pairs)}
-        options["padding"] = tuple(draw(st.integers(0, k // 2)) for k in options["kernel_size"])
-    if not dilated:
-        options["dilation"] = (1, 1)
-    # At least one window fits, and no window steps over the image from padding to padding.
-    size = tuple(
-        max(d, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 4))
-        for k, p, d in zip(*(options[name] for name in ("kernel_size", "padding", "dilation")), strict=True)
-    )
-    return {**options, "ceil_mode": draw(st.booleans())}, size
-
-
-@st.composite
-def images(draw, *shape, values=None, dtype=torch.float64):
-    """Normal or given values, in a drawn layout."""
-    generator = torch.Generator().manual_seed(draw(seeds))
-    x = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
-    if values is not None:
-        x = torch.tensor(values, dtype=dtype)[torch.randint(len(values), shape, generator=generator)]
-    layout = draw(st.sampled_from([*LAYOUTS, "channels_last"]))
-    if layout == "channels_last" and x.dim() == 4:
-        return x.contiguous(memory_format=torch.channels_last)
-    return in_layout(x, layout)
-
-
-def known(k, s, p, n, ceil_mode=False):
-    options = {"kernel_size": (1, k), "stride": (1, s), "padding": (0, p), "dilation": (1, 1)}
-    return {**options, "ceil_mode": ceil_mode}, (1, n)
-
-
-@given(pools())
-@example(known(k=3, s=3, p=1, n=3))  # as many places as pixels, yet the last pixel is in no window
-@example(known(k=2, s=3, p=1, n=4))
-@example(known(k=2, s=3, p=0, n=4, ceil_mode=True))
-def test_disjoint_and_tiling_windows(pool):
-    options, size = pool
-    windows = pool_windows(torch.zeros(1, 1, *size), **options)
-    visits = torch.zeros(1, 1, *size)
-    for _, _, pixels in windows.places():
-        visits[pixels] += 1
-    if windows.disjoint:
-        assert visits.max() <= 1
-    if windows.tiling:
-        assert visits.min() == visits.max() == 1
-
-
-def test_windows_of_the_crnn_tile_the_image():
-    for kernel in (2, (2, 1)):
-        assert pool_windows(torch.zeros(1, 4, 6), kernel, None, 0, 1, False).tiling
 
 
 # Small integers make ties common; with NaN and infinities they show who wins.
