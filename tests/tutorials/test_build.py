@@ -156,7 +156,7 @@ def test_execution_keeps_outputs_and_refuses_errors_and_warnings(build):
 
 
 def test_what_a_new_installation_says_of_compiling_is_dropped(build):
-    cell = executed(build, "import sys; print('compiling the x kernel: once, …', file=sys.stderr)\n1").cells[0]
+    cell = executed(build, "import sys; print('compiling the kernel x: once, …', file=sys.stderr)\n1").cells[0]
     assert [output.output_type for output in cell.outputs] == ["execute_result"]
 
 
