@@ -42,7 +42,7 @@ class Calibration:
         temperature: τ. What the reader had where there are too few mistakes, or too few right readings, to fit one.
         images: how many it was fitted on.
         mistakes: how many of them were read wrong.
-        error_before: ECE on these images at temperature 1.
+        error_before: ECE on these images at the temperature that the reader had, 1 if it was never calibrated.
         error_after: ECE on these images at τ; on others it is a little larger, as of anything fitted.
         drift: how many pixels, at the model's height, characters are said too far right (:mod:`minicrnn.drift`).
         drift_characters: of how many characters that is the median; of fewer than 20 none is taken, and the drift is
@@ -109,12 +109,12 @@ def calibrate(
         done += len(numbers)
         if progress:
             progress(done, len(chosen))
-    mistakes = int((~right).sum())
+    mistakes, given = int((~right).sum()), reader.temperature
     if min(mistakes, len(chosen) - mistakes) >= LEAST:
         reader.temperature = best_temperature(confidences, right)
     fitted = reader.temperature
     before, after = (
-        calibration_error(reliability(_at(confidences, each).tolist(), right.tolist())) for each in (1.0, fitted)
+        calibration_error(reliability(_at(confidences, each).tolist(), right.tolist())) for each in (given, fitted)
     )
     earlier, reader.drift = reader.drift, 0.0  # what is measured is what the reader does not allow for
     right_ones = [chosen[n] for n in np.flatnonzero(right)]

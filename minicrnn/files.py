@@ -3,6 +3,7 @@
 import errno
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from minicrnn.errors import OptionError
@@ -16,6 +17,22 @@ def require_folder_of(path: str | Path) -> None:
     """
     if not Path(path).absolute().parent.is_dir():
         raise OptionError(f"{path}: the folder does not exist: make it, or choose another")
+
+
+def require_no_input(path: str | Path, inputs: Iterable[str | Path | None]) -> None:
+    """Refuse to write over what is read: a file of ``inputs``, or one in a folder of them. None is no file.
+
+    Raises:
+        OptionError: naming both.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    for one in (Path(one) for one in inputs if one is not None and Path(one).exists()):
+        if path.samefile(one):
+            raise OptionError(f"{path} is read here, and would be overwritten: choose another file to write")
+        if one.is_dir() and path.resolve().is_relative_to(one.resolve()):
+            raise OptionError(f"{path} is there already, and {one} is read here: choose another file to write")
 
 
 def replace_file(path: str | Path, data: bytes) -> None:

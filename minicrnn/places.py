@@ -11,7 +11,10 @@ Box = tuple[float, float, float, float]
 
 
 class Sizes(NamedTuple):
-    """Of an image as it was given, and the width it was scaled to, in pixels."""
+    """Of an image as it was given, and the width it was scaled to, in pixels.
+
+    What is narrower than a frame was widened: its frame is laid over the image, as if it had been scaled to that width.
+    """
 
     width: int
     height: int
@@ -25,7 +28,7 @@ def centers(spans: Sequence[tuple[int, int]], field: ReceptiveField, sizes: Size
 
     ``drift`` is how many pixels too far right the network says characters (:mod:`minicrnn.drift`). ``field.center``
     takes a pixel's index for its middle, which is half a pixel from its left edge. A frame may be centred beyond the
-    image, and one that is narrower than a frame was padded: such places are moved to the edge.
+    image: such places are moved to the edge.
 
     A first character that was said in the first frame alone is placed by the others: see :func:`said_at_once`.
 
@@ -36,6 +39,16 @@ def centers(spans: Sequence[tuple[int, int]], field: ReceptiveField, sizes: Size
     middles = (((field.center(start) + field.center(end - 1) + 1) / 2 - drift) * scale for start, end in spans)
     found = [min(max(x, 0.0), float(sizes.width)) for x in middles]
     return [_first(found), *found[1:]] if spans and said_at_once(spans[0]) else found
+
+
+def frame_edges(frames: int, field: ReceptiveField, sizes: Sizes) -> list[float]:
+    """Where each of some frames begins, and the last one ends, in pixels of the image that was given; no drift.
+
+    >>> frame_edges(2, ReceptiveField(size=8, jump=4, start=-2), Sizes(200, 64, 100))
+    [0.0, 8.0, 16.0]
+    """
+    scale = sizes.width / sizes.scaled_width
+    return [(field.center(t) + 0.5 - field.jump / 2) * scale for t in range(frames + 1)]
 
 
 def said_at_once(span: tuple[int, int]) -> bool:

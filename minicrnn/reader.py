@@ -6,12 +6,13 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from minicrnn.checkpoint import load_model
 from minicrnn.crnn import CRNN
 from minicrnn.ctc import Lexicon
+from minicrnn.ctc.targets import Lengths, batched_scores, checked_count, checked_lengths
 from minicrnn.data.batching import pad_images
 from minicrnn.data.images import load_image, normalise_height, scaled_width, to_tensor
 from minicrnn.errors import OptionError
@@ -113,11 +114,10 @@ class Reader:
         Raises:
             ImageError: an image is missing or unreadable; the message names it.
             OptionError: an option out of range, one that changes nothing, or options that exclude each other.
-            TypeError: there is no option of that name.
+            TypeError: there is no option of that name; ``batch_size`` is not a whole number.
             ValueError: ``batch_size`` is below 1.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        batch_size = checked_count("batch_size", batch_size)
         decoding = Decoding.of(options)
         if not isinstance(images, (list, tuple)):
             return self._read_all([images], batch_size, decoding)[0]
@@ -151,7 +151,8 @@ class Reader:
 
     def _sizes(self, image: np.ndarray) -> Sizes:
         height, width = image.shape
-        return Sizes(width, height, scaled_width(width, height, self.model.height))
+        scaled = scaled_width(width, height, self.model.height)
+        return Sizes(width, height, max(scaled, self.model.min_width_for([])))
 
     def _wide_enough(self, line: np.ndarray) -> np.ndarray:
         """An image too narrow for one frame is widened by repeating its edge."""
@@ -178,16 +179,32 @@ class Reader:
         return logits.float().log_softmax(2), lengths
 
     @torch.inference_mode()
-    def decode(self, log_probs: Tensor, lengths: Tensor, **options: Any) -> list[Reading]:
-        """Readings of log-probabilities [T, N, K], with the options of :meth:`read`.
+    def decode(
+        self, log_probs: Float[Tensor, "T *batch K"], lengths: Lengths | None = None, **options: Any
+    ) -> list[Reading]:
+        """Readings of log-probabilities, such as :meth:`log_probs` gives, with the options of :meth:`read`.
 
         Places are in pixels at the model's height; what the last frame sees is taken for the image's right edge.
+
+        Args:
+            log_probs: [T, N, K], or [T, K] for one sample; K the model's number of classes.
+            lengths: [N] frames that count; all T if None.
+
+        Raises:
+            ValueError: K is not the model's; a length out of range; NaN or +∞ in log_probs.
+            TypeError: log_probs that are no tensor or not floating point; there is no option of that name.
+            OptionError: as :meth:`read`.
         """
         decoding = Decoding.of(options)
+        scores = batched_scores(log_probs)
+        T, N, K = scores.shape
+        if self.alphabet.num_classes != K:
+            raise ValueError(f"log_probs have {K} classes, and the model {self.alphabet.num_classes}")
+        counted = torch.from_numpy(checked_lengths("lengths", [T] * N if lengths is None else lengths, N, limit=T))
         field = receptive_field(self.model.windows())
-        wide = [field.span(frames - 1)[1] for frames in lengths.tolist()]
+        wide = [field.span(frames - 1)[1] for frames in counted.tolist()]
         sizes = [Sizes(width, self.model.height, width) for width in wide]
-        return self._decode(log_probs, lengths, decoding, decoding.lexicons(len(sizes), self.alphabet), sizes)
+        return self._decode(scores, counted, decoding, decoding.lexicons(N, self.alphabet), sizes)
 
     def _decode(
         self,
@@ -206,7 +223,9 @@ class Reader:
             Character(*one)
             for one in zip(found.text, found.confidences, middles, boxes(middles, sizes), found.spans, strict=True)
         )
-        return Reading(found.text, found.confidence, characters, frames, found.raw_confidence, found.alternatives)
+        return Reading(
+            found.text, found.confidence, characters, frames, found.raw_confidence, found.alternatives, found.method
+        )
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

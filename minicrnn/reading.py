@@ -10,6 +10,10 @@ whole width. All are as high as the image.
 """
 
 from dataclasses import dataclass
+from typing import Literal
+
+# Greedy: the most probable path. Trie and bk-tree: with a lexicon.
+Method = Literal["greedy", "beam", "trie", "bk-tree"]
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,19 @@ class Reading:
 
     Attributes:
         text: what was read.
-        confidence: the probability that it is right, 0 to 1: p(text | image), summed over all alignments of the text
-            with the frames; with a lexicon, p(text | image, it is a word of the lexicon); with a language model or
-            hotwords, the text's share of all that the beam ended with, each by its score.
-            Of a model that has been calibrated, at its temperature.
+        confidence: the probability that it is right, 0 to 1, at the temperature of a model that has been calibrated.
+
+            - greedy and beam: p(text | image), summed over all alignments of the text with the frames;
+            - with a language model or hotwords: the text's share of all that the beam ended with, each by its score;
+            - trie: its share of all words of the lexicon, p(text | image, it is a word of the lexicon);
+            - bk-tree: its share of the words near the greedy reading, which is larger.
         characters: the text's characters, each with its own confidence and place.
         frames: the number of frames.
         raw_confidence: the confidence at temperature 1. None where nobody asked.
         alternatives: the best texts, this one first; as many as were asked for (``top_n``), or fewer. Empty if no word
-            of a lexicon can be in the image.
+            of a lexicon can be in the image. They are ordered by ``score``, which is not calibrated, so that a
+            confidence may be a little above the one before it.
+        method: what read it. "trie" although "bk-tree" was asked for: no word was near the greedy reading.
     """
 
     text: str
@@ -81,3 +89,4 @@ class Reading:
     frames: int
     raw_confidence: float | None = None
     alternatives: tuple[Alternative, ...] = ()
+    method: Method = "greedy"

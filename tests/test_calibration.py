@@ -107,6 +107,8 @@ def test_a_reader_is_calibrated(reader):
     assert found.error_after < found.error_before
     assert seen[-1] == (40, 40)
     assert "20 of them read wrong" in str(found)
+    again = calibrate(reader, images, truths)  # what it had before is what the first time gave it
+    assert (again.temperature, again.error_before) == pytest.approx((found.temperature, found.error_after), rel=1e-3)
 
 
 @pytest.mark.parametrize("mistakes", [LEAST - 1, 20 - LEAST + 1])

@@ -58,7 +58,7 @@ def test_shrink_then_read(model, words, tmp_path, capsys):
         texts.append([line.rsplit("  ", 1)[0] for line in capsys.readouterr().out.splitlines()])  # all but confidence
     assert texts[0] == texts[1]
     assert run("shrink", small, small) == 2
-    assert "is the model itself" in capsys.readouterr().err
+    assert "is read here, and would be overwritten" in capsys.readouterr().err
 
 
 def test_read_formats(model, words, capsys):

@@ -93,6 +93,46 @@ def test_words_of_a_lexicon_are_read(model, words, files, capsys):
     assert "0.png" in said
 
 
+def test_what_a_lexicon_could_not_do_is_said(model, words, files, capsys):
+    images = [words / f"{i}.png" for i in range(3)]
+    options = "--lexicon", files / "words.txt", "--format", "json", "--lexicon-method"
+    assert run("read", model, *images, *options, "bk-tree", "--delta", 0) == 0
+    said = capsys.readouterr()
+    assert "3 of 3 images: no word of the lexicon lies within 0 of the greedy reading; read by the trie" in said.err
+    assert [json.loads(line)["method"] for line in said.out.splitlines()] == ["trie"] * 3
+    assert run("read", model, *images, *options, "bk-tree", "--delta", 254) == 0
+    said = capsys.readouterr()
+    assert "lexicon" not in said.err
+    assert [json.loads(line)["method"] for line in said.out.splitlines()] == ["bk-tree"] * 3
+    (files / "long.txt").write_text("abcdef" * 20)
+    assert run("read", model, *images, "--lexicon", files / "long.txt") == 0
+    said = capsys.readouterr()
+    assert "3 of 3 images: no word of the lexicon is possible, so no text is given" in said.err
+    assert all(line.split("  ")[1:] == ["", "0.000"] for line in said.out.splitlines())
+
+
+def test_inputs_are_not_written_over(model, words, files, tmp_path, capsys):
+    image = tmp_path / "mine.png"
+    image.write_bytes((words / "0.png").read_bytes())
+    (tmp_path / "x.png").write_bytes(image.read_bytes())
+    (tmp_path / "x-lattice.png").write_bytes(image.read_bytes())
+    before = {path: path.read_bytes() for path in [*tmp_path.iterdir(), *words.iterdir()] if path.is_file()}
+    for command in (
+        ["read", model, image, "--plot", image],
+        ["read", model, tmp_path / "x-lattice.png", "--plot", tmp_path / "x.png"],
+        ["eval", model, words, "--lexicon", files / "words.txt", "--predictions", files / "words.txt"],
+        ["eval", model, words, "--predictions", words / "labels.tsv"],
+        ["eval", model, words, "--plot", words / "0.png"],
+        ["calibrate", model, words, "--out", words / "0.png"],
+        ["lm", files / "words.txt", files / "words.txt"],
+        ["benchmark", model, "--sets", words, "--markdown", words / "labels.tsv"],
+        ["shrink", model, model],
+    ):
+        assert run(*command) == 2, command
+        assert "choose another file" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_a_folder_stands_for_its_images(model, words, files, capsys):
     (files / "one.tsv").write_text("".join(f"{i}.png\tcab\n" for i in range(len(WORDS))))
     assert run("read", model, words, "--format", "json", "--lexicons", files / "one.tsv") == 0
@@ -156,8 +196,9 @@ def test_hotwords(model, words, capsys):
         (["--delta", 2], "--delta changes nothing without --lexicon-method bk-tree"),
         (["--lm-weight", 2], "--lm-weight changes nothing without --lm"),
         (["--lexicon-case", "lower"], "--lexicon-case changes nothing without --lexicon or --lexicons"),
+        (["--hotword", "cab", "--hotword-bonus", "inf"], "--hotword-bonus"),
         (["--hotword", "cab", "--hotword-bonus", "nan"], "--hotword-bonus"),
-        (["--hotword", "cab", "--hotword-bonus", "inf"], "--hotword-bonus must be a finite number, not inf"),
+        (["--beam", 10**12], "beam_width is 1000000000000, which is too large"),
         (["--hotword", "cab", "--hotword-bonus", -3], "--hotword-bonus"),
         (["--plot", "x.xyz"], "no picture has the format .xyz: give one of"),
         (["--plot", "none/x.png"], "the folder does not exist"),

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from minicrnn import files
+from minicrnn.errors import OptionError
 
 
 def test_writes_and_replaces(tmp_path):
@@ -43,3 +44,17 @@ def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="the folder does not exist: make it, or choose another") as caught:
         files.replace_file(path, b"new")
     assert caught.value.filename == str(path)
+
+
+def test_what_is_read_is_not_written_over(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "labels.tsv").write_text("a.png\ta\n")
+    (tmp_path / "words.txt").write_text("a\n")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "words.txt")
+    inputs = [None, tmp_path / "data", tmp_path / "words.txt", tmp_path / "gone.txt"]
+    for path in ("words.txt", "link.txt", "data/labels.tsv", "data/../data/labels.tsv"):
+        with pytest.raises(OptionError, match="choose another file to write"):
+            files.require_no_input(tmp_path / path, inputs)
+    (tmp_path / "other.txt").write_text("")
+    for path in ("other.txt", "new.txt", "data/new.tsv", "gone.txt"):
+        files.require_no_input(tmp_path / path, inputs)

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicrnn.places import Sizes, boxes, centers
+from minicrnn.crnn import CRNN
+from minicrnn.places import Sizes, boxes, centers, frame_edges
+from minicrnn.reader import Reader
 from minicrnn.shapes import ReceptiveField, Window, receptive_field
+from minicrnn.text import Alphabet
 
 STACK = receptive_field([Window(3, padding=1), Window(2, stride=2), Window(3, padding=1), Window(2, stride=2)])
 
@@ -41,6 +44,26 @@ def test_what_is_said_at_once_is_placed_by_the_others():
 def test_places_stay_in_the_image():
     field = ReceptiveField(size=8, jump=4, start=-10)
     assert centers([(0, 1), (9, 10)], field, Sizes(width=20, height=32, scaled_width=20)) == [0.0, 20.0]
+
+
+@pytest.mark.parametrize(("width", "height"), [(4, 60), (1, 3000), (5, 60), (8, 32), (13, 30)])
+def test_places_in_an_image_that_is_narrower_than_a_frame(width, height):
+    """One frame sees it all, and lies over its middle; not beyond its right edge, where it was widened."""
+    alphabet = Alphabet("ab")
+    reader = Reader(CRNN.from_preset("tiny", alphabet.num_classes, out_channels=16, hidden_size=8), alphabet)
+    narrow = reader.model.min_width_for([])
+    image = np.zeros((height, width), np.uint8)
+    sizes = reader._sizes(image)
+    field = receptive_field(reader.model.windows())
+    ((_, _, lengths),) = reader.frames([image])
+    frames = int(lengths[0])
+    edges = frame_edges(frames, field, sizes)
+    assert 0 <= edges[0] < edges[-1] <= width
+    middles = centers([(t, t + 1) for t in range(frames)], field, sizes)
+    assert middles == pytest.approx([(left + right) / 2 for left, right in pairwise(edges)])
+    assert all(0 <= left < right <= width for left, _, right, _ in boxes(middles, sizes))
+    if round(width * 32 / height) < narrow:
+        assert middles == [pytest.approx(width / 2, rel=0.25)]
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=8, unique=True).map(sorted))

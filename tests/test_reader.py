@@ -105,6 +105,11 @@ def test_a_batch_has_at_least_one_image(reader, batch_size, images):
         reader.read(images, batch_size)
 
 
+def test_a_batch_size_is_a_whole_number(reader):
+    with pytest.raises(TypeError, match=r"batch_size must be a whole number, not 1\.5|'batch_size'"):
+        reader.read([picture()], 1.5)
+
+
 def test_a_model_of_colour_images_is_refused():
     with pytest.raises(ValueError, match=r"3 channels \(in_channels\)"):
         Reader(CRNN.from_preset("tiny", ALPHABET.num_classes, in_channels=3, out_channels=16), ALPHABET)
@@ -190,6 +195,7 @@ def test_the_decoder_is_chosen_by_options(reader):
     assert len(beam.alternatives) == 3
     assert beam.alternatives[0].log_prob >= greedy.alternatives[0].log_prob - 1e-6
     assert beam.text == beam.alternatives[0].text
+    assert (greedy.method, beam.method, reader.read(image, lexicon=["ab"]).method) == ("greedy", "beam", "trie")
     model = NGramModel.train(["aa"], 1)
     assert set(reader.read(image, language_model=model, weight=100.0).text) <= {"a"}
     assert reader.read(image, hotwords=["bbb"], hotword_bonus=50.0).text.count("bbb") > 0
@@ -197,6 +203,36 @@ def test_the_decoder_is_chosen_by_options(reader):
         reader.read(image, colour=True)
     with pytest.raises(OptionError, match="beam must be"):
         reader.read([image], beam=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"beam": 3}, {"lexicon": ["ab", "b"]}], ids=str)
+def test_log_probabilities_are_decoded_in_any_form(reader, options):
+    ((_, log_probs, lengths),) = reader.frames([picture(), picture(width=40)])
+    wide, narrow = reader.decode(log_probs, lengths, **options)
+    assert reader.decode(log_probs, lengths.tolist(), **options) == [wide, narrow]
+    longest = int(lengths.argmax())
+    (alone,) = reader.decode(log_probs[:, longest], **options)
+    assert alone.text == (wide, narrow)[longest].text
+
+
+def test_what_cannot_be_decoded(reader):
+    for log_probs, lengths, message in (
+        (torch.zeros(4, 1, 5), None, "log_probs have 5 classes, and the model 3"),
+        (torch.zeros(4, 1, 3), [9], r"sample 0: lengths is 9, it must be in \[0, 4\]"),
+        (torch.full((4, 1, 3), torch.nan), None, "sample 0: the scores of frame 0 hold NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            reader.decode(log_probs, lengths)
+    with pytest.raises(TypeError, match=r"CTC scores are a NumPy array: give a tensor|'log_probs'"):
+        reader.decode(np.zeros((4, 1, 3), np.float32))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 1.7])
+def test_frames_in_which_nothing_is_possible_read_nothing(reader, temperature):
+    reader = Reader(reader.model, ALPHABET, temperature=temperature)
+    for options in ({}, {"beam": 3}, {"lexicon": ["ab"]}):
+        (one,) = reader.decode(torch.full((4, 1, 3), -torch.inf), **options)
+        assert (one.text, one.confidence) == ("", 0.0)
 
 
 def test_a_temperature_changes_no_text(reader):

@@ -43,7 +43,7 @@ def search(flat, start, stride, T, blank, pruning, settings, automaton, tree, fu
     """Run one sample. The tree tells what the prefixes are; best first.
 
     tree: [1 + T · width, COLUMNS] int32; fused: [1 + T · width], what language model and hotwords have added; marks:
-    [K] int64; nodes: [width], beam: [3, width], the last beam, written here -> its size.
+    [K] int64; nodes: [width], beam: [3, width], the last beam, written here -> its size, and the number of nodes.
     """
     width = pruning.width
     y, room, classes = np.empty(marks.size), np.empty(marks.size), np.empty((2, marks.size), np.int64)
@@ -77,7 +77,7 @@ def search(flat, start, stride, T, blank, pruning, settings, automaton, tree, fu
             y, found, size, used, pruning.margin, settings, automaton, tree, fused, nodes, beam, others, stay, scores,
             codes,
         )  # fmt: skip
-    return size
+    return size, used
 
 
 @njit

@@ -1,7 +1,7 @@
 """Beam search of a batch: search, exact probabilities of what was found, and where its labels stand.
 
-The search knows of a text what its beam saw: paths through prefixes that had fallen out of it are missing. So the texts
-it ends with are scored again by the full forward recursion, which costs a tenth of the search, and ordered by that. The
+The search knows of a text what its beam saw: paths through prefixes that had fallen out of it are missing. So all texts
+it ends with are scored again by the full forward recursion, sharing what they begin with, and ordered by that. The
 labels' frames are those of the most probable path of the text.
 
 Samples are shared out over the threads one by one; each is done from end to end by one thread.
@@ -12,9 +12,9 @@ from numba import njit, prange
 
 from minicrnn_kernels.compiling import parallel_kernel
 from minicrnn_kernels.ctc_align import best_path, label_spans, path_workspace
-from minicrnn_kernels.ctc_beam import COLUMNS, HOT_STATE, LABEL, LM_STATE, PARENT, TOTAL, TRIE_NODE, search
+from minicrnn_kernels.ctc_beam import COLUMNS, HOT_STATE, LABEL, LM_STATE, PARENT, SLOT, TOTAL, TRIE_NODE, search
 from minicrnn_kernels.ctc_fusion import fusion_end
-from minicrnn_kernels.ctc_score import score_workspace, text_log_prob
+from minicrnn_kernels.ctc_score import common_beginning, score_workspace, text_log_prob
 
 
 @parallel_kernel
@@ -34,16 +34,16 @@ def _search_stretch(frames, pruning, settings, automaton, worker, workers, found
     tree, fused = np.empty((1 + T * width, COLUMNS), np.int32), np.empty(1 + T * width)
     marks, nodes, beam = np.empty(frames.classes, np.int64), np.empty(width, np.int64), np.empty((3, width))
     aligning, scoring = path_workspace(T, T), score_workspace(T, frames.classes, T)
-    path = np.empty(T, np.int64)
+    path, texts = np.empty(T, np.int64), np.empty((width, T), np.int64)
     for n in range(worker, frames.lengths.size, workers):
         start, stride, own = n * frames.stride_n, frames.stride_t, frames.lengths[n]
-        size = search(
+        size, used = search(
             frames.flat, start, stride, own, frames.blank, pruning, settings, automaton, tree, fused, marks, nodes,
             beam,
         )  # fmt: skip
         finals = _finals(settings, automaton, tree, fused, nodes[:size], beam)
         count = _rescore(
-            frames.flat, start, stride, own, n, frames.blank, tree, nodes, beam, finals, scoring,
+            frames.flat, start, stride, own, n, frames.blank, tree, used, nodes, beam, finals, texts, scoring,
             found.lengths[n], found.labels[n], found.log_probs[n], found.scores[n],
         )  # fmt: skip
         found.counts[n] = count
@@ -68,26 +68,52 @@ def _finals(settings, automaton, tree, fused, nodes, beam):
 
 @njit
 def _rescore(
-    flat, start, stride, T, n, blank, tree, nodes, beam, finals, scoring, lengths, labels, log_probs, scores
+    flat, start, stride, T, n, blank, tree, used, nodes, beam, finals, texts, scoring, lengths, labels, log_probs,
+    scores,
 ):  # fmt: skip
-    """Score the best texts exactly, and spell them in the order of that -> how many."""
-    order, count = _descending(finals), 0
-    chosen = np.empty(min(lengths.size, finals.size), np.int64)
-    exact, totals = np.empty(chosen.size), np.empty(chosen.size)
-    while count < chosen.size and (count == 0 or finals[order[count]] > -np.inf):
-        i = order[count]
-        possible = finals[i] > -np.inf
-        chosen[count] = nodes[i] if possible else 0
-        text = labels[0, : _spell(tree, chosen[count], labels[0])]
-        exact[count] = text_log_prob(flat, start, stride, T, n, blank, text, -1, scoring)
-        totals[count] = exact[count] + (finals[i] - beam[TOTAL, i]) if possible else -np.inf
+    """Score every text of the beam exactly, and write the best -> how many."""
+    sizes, exact, totals = np.zeros(finals.size, np.int64), np.empty(finals.size), np.full(finals.size, -np.inf)
+    before, first = texts[0, :0], True
+    for i in _in_tree_order(tree, used, finals.size):
+        sizes[i] = _spell(tree, nodes[i], texts[i])
+        if finals[i] > -np.inf:
+            text = texts[i, : sizes[i]]
+            shared = -1 if first else common_beginning(before, text)
+            exact[i] = text_log_prob(flat, start, stride, T, n, blank, text, shared, scoring)
+            totals[i] = exact[i] + (finals[i] - beam[TOTAL, i])
+            before, first = text, False
+    count, best_first = 0, _descending(totals)
+    while count < min(lengths.size, totals.size) and totals[best_first[count]] > -np.inf:
+        i = best_first[count]
+        lengths[count], labels[count, : sizes[i]] = sizes[i], texts[i, : sizes[i]]
+        log_probs[count], scores[count] = exact[i], totals[i]
         count += 1
-    best_first = _descending(totals[:count])
-    for r in range(count):
-        i = best_first[r]
-        lengths[r] = _spell(tree, chosen[i], labels[r])
-        log_probs[r], scores[r] = exact[i], totals[i]
-    return count
+    if count == 0:
+        lengths[0], log_probs[0], scores[0] = 0, -np.inf, -np.inf
+    return max(1, count)
+
+
+@njit
+def _in_tree_order(tree, used, size):
+    """The places in the beam, [size], as a walk through the tree meets them: texts that begin alike share columns.
+
+    A child is a later node than its parent. So one pass from the last node to the first counts the texts at and below
+    each node, and one from the first to the last gives each node its stretch of the order.
+    """
+    below, begin, order = np.zeros(used, np.int64), np.zeros(used, np.int64), np.empty(size, np.int64)
+    for node in range(used - 1, -1, -1):
+        below[node] += tree[node, SLOT] >= 0
+        if node > 0:
+            below[tree[node, PARENT]] += below[node]
+    for node in range(used):
+        if node > 0:
+            parent = tree[node, PARENT]
+            begin[node] = begin[parent]
+            begin[parent] += below[node]
+        if tree[node, SLOT] >= 0:
+            order[begin[node]] = tree[node, SLOT]
+            begin[node] += 1
+    return order
 
 
 @njit

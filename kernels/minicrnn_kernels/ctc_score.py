@@ -192,7 +192,7 @@ def _score_stretch(
         first = list_begin[m] + part * _TEXTS_A_TASK
         for i in range(first, min(list_begin[m + 1], first + _TEXTS_A_TASK)):
             text = labels[text_begin[i] : text_begin[i + 1]]
-            shared = _shared(before, text) if n == sample else -1
+            shared = common_beginning(before, text) if n == sample else -1
             log_probs[i + (n * texts if one_list else 0)] = text_log_prob(
                 flat, n * stride_n, stride_t, frames[n], n, blank, text, shared, work
             )
@@ -204,7 +204,7 @@ def _score_stretch(
 
 
 @njit
-def _shared(a, b):
+def common_beginning(a, b):
     """How many labels two texts begin with in common."""
     j = 0
     while j < min(a.size, b.size) and a[j] == b[j]:

@@ -12,6 +12,7 @@ import minicrnn
 from minicrnn.benchmark import Row, benchmark
 from minicrnn.checkpoint import write_atomically
 from minicrnn.cli.common import Device, MaxBadShare, app, console
+from minicrnn.files import require_no_input
 from minicrnn.reader import Reader, choose_device
 from minicrnn.shipped import model_file
 
@@ -33,6 +34,9 @@ def benchmark_command(
     (lexicon50.tsv: path, tab, words) or lexicons in its LMDB is read with them, too.
     """
     choose_device(device)
+    for out in (markdown, json_file):
+        if out is not None:
+            require_no_input(out, [model, sets])
     reader = Reader.load(model, device)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=None)

@@ -10,7 +10,7 @@ from minicrnn.calibration import calibrate, save_calibration
 from minicrnn.cli.common import Device, Labels, MaxBadShare, Pattern, app, console
 from minicrnn.errors import OptionError
 from minicrnn.evaluation import readable_samples
-from minicrnn.files import require_folder_of
+from minicrnn.files import require_folder_of, require_no_input
 from minicrnn.reader import Reader
 from minicrnn.shipped import model_file
 
@@ -39,6 +39,7 @@ def calibrate_command(
         raise OptionError(f"{model} comes with minicrnn and stays as it is: give --out FILE for a calibrated copy")
     if out is not None:
         require_folder_of(out)
+        require_no_input(out, [data])
     reader = Reader.load(path, device)
     samples, skipped = readable_samples(data, reader.alphabet, labels, pattern, max_bad_share)
     if skipped.problems:

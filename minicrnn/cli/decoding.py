@@ -1,6 +1,5 @@
 """The options that choose a decoder, of ``minicrnn read`` and ``minicrnn eval``."""
 
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -9,6 +8,7 @@ import typer
 
 from minicrnn.cli.common import console
 from minicrnn.ctc import Lexicon, NGramModel
+from minicrnn.ctc.search_options import HOTWORD_BONUS, LARGEST, WEIGHT, WORD_BONUS
 from minicrnn.errors import OptionError
 from minicrnn.text import Alphabet, UnknownCharacterError, printable
 from minicrnn.transcription.files import read_language_model, read_lexicon, read_lexicons, words_left_out
@@ -31,13 +31,21 @@ class Case(StrEnum):
 
 
 DECODING = "How to read"
-DELTA, WEIGHT, WORD_BONUS, HOTWORD_BONUS = 3, 0.5, 0.0, 1.5  # what the options are worth if not given
+DELTA = 3
 
 Beam = Annotated[
     int | None,
     typer.Option(min=1, help="Beam search of this width: the best text, not the best path.", rich_help_panel=DECODING),
 ]
-Top = Annotated[int, typer.Option(min=1, help="How many texts to give for an image.", rich_help_panel=DECODING)]
+Top = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="How many texts to give for an image, in the order of their scores; confidences are calibrated and need "
+        "not fall from one to the next.",
+        rich_help_panel=DECODING,
+    ),
+]
 LexiconFile = Annotated[
     Path | None,
     typer.Option(
@@ -65,16 +73,24 @@ LanguageModelFile = Annotated[
         "--lm", help="n-gram model of characters or words, an ARPA file (minicrnn lm).", rich_help_panel=DECODING
     ),
 ]
-Weight = Annotated[float, typer.Option("--lm-weight", min=0, help="Of the language model.", rich_help_panel=DECODING)]
+Weight = Annotated[
+    float,
+    typer.Option("--lm-weight", min=0, max=LARGEST, help="Of the language model.", rich_help_panel=DECODING),
+]
 WordBonus = Annotated[
     float,
-    typer.Option(help="Nats for each word, or character of a model of characters.", rich_help_panel=DECODING),
+    typer.Option(
+        min=-LARGEST,
+        max=LARGEST,
+        help="Nats for each word, or character of a model of characters.",
+        rich_help_panel=DECODING,
+    ),
 ]
 Hotwords = Annotated[
     list[str] | None, typer.Option("--hotword", help="A text to prefer; may be repeated.", rich_help_panel=DECODING)
 ]
 HotwordBonus = Annotated[
-    float, typer.Option(min=0, help="Nats for each character of a hotword.", rich_help_panel=DECODING)
+    float, typer.Option(min=0, max=LARGEST, help="Nats for each character of a hotword.", rich_help_panel=DECODING)
 ]
 
 
@@ -166,11 +182,9 @@ def chosen_decoding(
 
 
 def _require_use(name: str, value: Any, default: Any, needed: str, there: object) -> None:
-    """Refuse an option that changes nothing without another, and a number that is none."""
+    """Refuse an option that changes nothing without another."""
     if value != default and not there:
         raise OptionError(f"{name} changes nothing without {needed}: give that, too, or leave it out")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise OptionError(f"{name} must be a finite number, not {value}")
 
 
 def _language_model(path: Path, alphabet: Alphabet) -> NGramModel:

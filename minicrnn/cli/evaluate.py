@@ -13,7 +13,7 @@ from minicrnn.checkpoint import write_atomically
 from minicrnn.cli import decoding as choose
 from minicrnn.cli.common import Device, Labels, MaxBadShare, Pattern, app, console
 from minicrnn.evaluation import Evaluation, compare
-from minicrnn.files import require_folder_of
+from minicrnn.files import require_folder_of, require_no_input
 from minicrnn.reader import Reader, choose_device
 from minicrnn.reliability import BINS
 from minicrnn.text import printable, tsv_row
@@ -62,6 +62,9 @@ def eval_command(
         from minicrnn.plots import require_picture  # brings matplotlib, which nothing else needs
 
         require_picture(plot)
+    for out in (predictions, plot):
+        if out is not None:
+            require_no_input(out, [model, data, lexicon, lexicons, lm])
     reader = Reader.load(model, device)
     chosen = choose.chosen_decoding(
         reader.alphabet, beam=beam, top=top, lexicon=lexicon, lexicons=lexicons, method=lexicon_method, delta=delta,

@@ -10,7 +10,7 @@ from minicrnn.cli.common import app
 from minicrnn.ctc import NGramModel
 from minicrnn.ctc.lexicon_words import read_word_file
 from minicrnn.data import DataError
-from minicrnn.files import require_folder_of
+from minicrnn.files import require_folder_of, require_no_input
 
 
 class Unit(StrEnum):
@@ -32,6 +32,7 @@ def lm_command(
     Interpolated, modified Kneser–Ney smoothing.
     """
     require_folder_of(out)
+    require_no_input(out, [texts])
     try:
         rows = read_word_file(texts)
     except OSError as error:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from minicrnn.ctc import Lexicon
 from minicrnn.data import DataError, ImageError, load_image, read_samples
 from minicrnn.data.folder import FILENAME, is_lmdb
 from minicrnn.errors import OptionError
+from minicrnn.files import require_no_input
 from minicrnn.reader import Reader, Reading
 from minicrnn.shipped import split_model
 from minicrnn.text import printable, tsv_row
@@ -78,9 +80,11 @@ def read_command(
     if plot is not None:
         if len(images) != 1:
             raise OptionError(f"--plot draws one image, and {len(images)} are given")
-        from minicrnn.plots import require_picture  # brings matplotlib, which nothing else needs
+        from minicrnn.plots import picture_paths, require_picture  # brings matplotlib, which nothing else needs
 
         require_picture(plot)
+        for picture in picture_paths(plot):
+            require_no_input(picture, [*given, model, lexicon, lexicons, lm])
     reader = Reader.load(model, device)
     chosen = choose.chosen_decoding(
         reader.alphabet, beam=beam, top=top, lexicon=lexicon, lexicons=lexicons, method=lexicon_method, delta=delta,
@@ -105,7 +109,7 @@ def _read_and_print(
     plot: Path | None,
 ) -> int:
     """Read images, some at a time; returns how many could be opened."""
-    read = 0
+    read, notes = 0, Counter[str]()
     for start in range(0, len(images), CHUNK):
         opened = list(_opened(images[start : start + CHUNK]))
         if lexicons is not None:
@@ -113,11 +117,25 @@ def _read_and_print(
         readings = reader.read([image for _, image in opened], batch_size, **options)
         for (path, _), reading in zip(opened, readings, strict=True):
             print(_formatted(path, reading, output))
+            notes.update(_about_the_lexicon(reading, options))
         sys.stdout.flush()
         if plot is not None and opened:
             _draw(reader, opened[0][1], plot, options)
         read += len(opened)
+    for note, count in notes.items():
+        complain(f"{count:,} of {read:,} images: {note}")
     return read
+
+
+def _about_the_lexicon(reading: Reading, options: Mapping[str, Any]) -> list[str]:
+    """What a text and a number would not tell."""
+    if "lexicon" not in options:
+        return []
+    if not reading.alternatives:
+        return ["no word of the lexicon is possible, so no text is given"]
+    if options["method"] == "bk-tree" and reading.method == "trie":
+        return [f"no word of the lexicon lies within {options['delta']} of the greedy reading; read by the trie"]
+    return []
 
 
 def _images_of(path: Path) -> list[tuple[Path, str]]:

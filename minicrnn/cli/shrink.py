@@ -7,7 +7,7 @@ import typer
 
 from minicrnn.checkpoint import load_model, save_model
 from minicrnn.cli.common import app
-from minicrnn.reader import OptionError
+from minicrnn.files import require_no_input
 from minicrnn.shipped import model_file
 
 
@@ -21,8 +21,7 @@ def shrink_command(
     It is read back into float32 and computes as fast as before. Measure what it reads with ``minicrnn eval``.
     """
     source = model_file(model)
-    if out.exists() and out.samefile(source):
-        raise OptionError(f"{out}: is the model itself; give another file to write, so that the full one stays")
+    require_no_input(out, [source])  # so that the full one stays
     checkpoint = load_model(source)
     save_model(out, checkpoint.model, checkpoint.alphabet, checkpoint.notes, half=True)
     print(f"{out}: {out.stat().st_size:,} bytes, of {source.stat().st_size:,}")

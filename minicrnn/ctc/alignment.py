@@ -112,7 +112,8 @@ def forced_align(
     Raises:
         ValueError: as :func:`minicrnn.ctc.ctc_loss`; and naming the sample, for a target that no path can spell: too
             few frames, or probability zero.
-        TypeError: log_probs that are no tensor or not floating point; targets or lengths that are not integers.
+        TypeError: log_probs that are no tensor or not floating point; targets or lengths that are not integers;
+            ``fields`` that are no :class:`minicrnn.shapes.ReceptiveField`.
 
     Source: Viterbi, *Error bounds for convolutional codes*, IEEE Trans. Inf. Theory 13(2), 1967.
 
@@ -123,6 +124,8 @@ def forced_align(
     """
     from minicrnn_kernels.ctc_align import align
 
+    if fields is not None and not isinstance(fields, ReceptiveField):
+        raise TypeError(f"fields must be what receptive_field gives, a ReceptiveField, not {fields!r}")
     scores, prepared = prepare(decoder_scores(log_probs).cpu(), targets, input_lengths, target_lengths, blank)
     frames = as_frames(scores, prepared.input_lengths.numpy(), prepared.blank)
     T, N, _ = scores.shape

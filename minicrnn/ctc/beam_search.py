@@ -10,7 +10,7 @@ Source: Graves, *Supervised Sequence Labelling with Recurrent Neural Networks*, 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from minicrnn.ctc import without_kernels
 from minicrnn.ctc.decoder_inputs import decoder_frames
 from minicrnn.ctc.decoding import Hypothesis
 from minicrnn.ctc.fusion import LanguageModel, fusion_arrays
-from minicrnn.ctc.ngram_graph import NGramGraph
+from minicrnn.ctc.search_options import HOTWORD_BONUS, WEIGHT, WORD_BONUS, check_fusion, checked_width
 from minicrnn.ctc.targets import Lengths, checked_count
 from minicrnn.threads import kernel_threads, run_kernel
 from minicrnn_kernels.ctc_decoder_arguments import Found, Pruning
@@ -54,10 +54,10 @@ def beam_search(
     min_log_prob: float = -math.inf,
     beam_threshold: float = math.inf,
     language_model: LanguageModel | None = None,
-    weight: float = 0.5,
-    word_bonus: float = 0.0,
+    weight: float = WEIGHT,
+    word_bonus: float = WORD_BONUS,
     hotwords: Sequence[Sequence[int]] = (),
-    hotword_bonus: float = 1.5,
+    hotword_bonus: float = HOTWORD_BONUS,
 ) -> list[list[BeamHypothesis]]:
     """The ``top_n`` best texts of each sample, best first.
 
@@ -69,7 +69,7 @@ def beam_search(
         log_probs: [T, N, K], or [T, K] for one sample, normalised over K (``log_softmax``).
         lengths: [N] frames that count; all T if None.
         blank: the class of the blank.
-        beam_width: beginnings kept from frame to frame.
+        beam_width: beginnings kept from frame to frame; T · beam_width is 10⁸ at most.
         top_n: readings wanted, at most ``beam_width``; there may be fewer.
         classes_per_frame: only the most probable classes of a frame may begin a new label, the blank not counted
             (torchaudio's ``beam_size_token``).
@@ -81,19 +81,22 @@ def beam_search(
             :class:`minicrnn.ctc.ngram_graph.WordModel`. Texts that it gives no probability are not read. An
             :class:`NGramModel` of characters becomes a graph by ``model.graph([None, *characters])``, a symbol for each
             class and None for the blank.
-        weight: of the language model's log-probability.
-        word_bonus: added for each word, or each character of a model of characters: models prefer short texts.
+        weight: of the language model's log-probability, from 0 to 1000.
+        word_bonus: added for each word, or each character of a model of characters: models prefer short texts. From
+            −1000 to 1000.
         hotwords: texts as labels that get a bonus wherever they occur in a reading, also within longer words.
-        hotword_bonus: for each label of a hotword, in nats, 0 or more.
+        hotword_bonus: for each label of a hotword, in nats, from 0 to 1000.
 
     Returns:
         A list of readings for each sample. Where no text has a probability, it is the empty text with a score of −∞.
 
     Raises:
-        ValueError: as :func:`minicrnn.ctc.greedy_decode`; a width, a number or a weight out of range; a hotword with a
-            label that is the blank or out of range; a graph that has fewer symbols than there are classes.
+        ValueError: as :func:`minicrnn.ctc.greedy_decode`; a width, a number or a weight out of range; a weight or a
+            bonus that changes nothing, without a language model or hotwords; a hotword with a label that is the blank
+            or out of range; a graph that has fewer symbols than there are classes.
         TypeError: as :func:`minicrnn.ctc.greedy_decode`; a width that is not an integer; a language model that is no
             graph; a hotword that is no list of labels.
+        NotImplementedError: ``classes_per_frame``, ``min_log_prob`` or ``beam_threshold`` without kernels.
 
     >>> probs = torch.tensor([[[0.6, 0.4]], [[0.6, 0.4]]])  # the best path is blank, blank: 0.36
     >>> (best, other), = beam_search(probs.log(), top_n=2)
@@ -104,13 +107,11 @@ def beam_search(
 
     frames = decoder_frames(log_probs, lengths, blank)
     N, K = len(frames.lengths), frames.classes
-    beam_width, top_n = checked_count("beam_width", beam_width), checked_count("top_n", top_n)
-    most = K if classes_per_frame is None else min(checked_count("classes_per_frame", classes_per_frame), K)
-    _check_options(beam_width, top_n, beam_threshold, min_log_prob)
-    _check_fusion(language_model, K, weight, word_bonus, hotword_bonus)
-    _check_hotwords(hotwords, K, frames.blank)
-    pruning = Pruning(beam_width, most, float(min_log_prob), float(beam_threshold))
-    R, T = min(top_n, beam_width), frames.longest
+    beam_width, R, T = checked_width(beam_width, frames.longest), checked_count("top_n", top_n), frames.longest
+    if beam_width < R:
+        raise ValueError(f"top_n must be at most beam_width={beam_width}, not {top_n}")
+    pruning = _checked_pruning(beam_width, K, classes_per_frame, min_log_prob, beam_threshold)
+    check_fusion(K, frames.blank, language_model, weight, word_bonus, hotwords, hotword_bonus)
     found = Found(
         np.zeros(N, np.int64), np.zeros((N, R), np.int64), np.zeros((N, R, T), np.int64),
         np.zeros((N, R)), np.zeros((N, R)), np.zeros((N, R, T, 2), np.int64), np.zeros((N, R, T)),
@@ -130,50 +131,18 @@ def beam_search(
     return [[_hypothesis(found, n, r) for r in range(count)] for n, count in enumerate(found.counts.tolist())]
 
 
+def _checked_pruning(width: int, K: int, most: int | None, least: float, threshold: float) -> Pruning:
+    most = K if most is None else min(checked_count("classes_per_frame", most), K)
+    if not threshold >= 0:
+        raise ValueError(f"beam_threshold must not be negative, but is {threshold}")
+    if not least <= 0:  # of what is above no class is as probable, and nothing would be read
+        raise ValueError(f"min_log_prob is the logarithm of a probability, 0 at most, but is {least}")
+    return Pruning(width, most, float(least), float(threshold))
+
+
 def _hypothesis(found: Found, n: int, r: int) -> BeamHypothesis:
     length = found.lengths[n, r]
     labels, spans = found.labels[n, r, :length].tolist(), found.spans[n, r, :length].tolist()
     score, log_prob = float(found.scores[n, r]), float(found.log_probs[n, r])
     confidences = np.exp(found.peaks[n, r, :length]).tolist()
     return BeamHypothesis(labels, score, confidences, [(start, end) for start, end in spans], log_prob)
-
-
-def _check_options(beam_width: int, top_n: int, threshold: float, least: float) -> None:
-    if top_n > beam_width:
-        raise ValueError(f"top_n must be at most beam_width={beam_width}, not {top_n}")
-    if not threshold >= 0:
-        raise ValueError(f"beam_threshold must not be negative, but is {threshold}")
-    if not least <= 0:  # of what is above no class is as probable, and nothing would be read
-        raise ValueError(f"min_log_prob is the logarithm of a probability, 0 at most, but is {least}")
-
-
-def _check_fusion(model: object, K: int, weight: float, word_bonus: float, hotword_bonus: float) -> None:
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"weight must not be negative, and finite, but is {weight}")
-    if not math.isfinite(word_bonus):
-        raise ValueError(f"word_bonus must be finite, but is {word_bonus}")
-    # A bonus counts from a hotword's first label, so a negative one would throw out what only begins like it.
-    if not 0 <= hotword_bonus < math.inf:
-        raise ValueError(f"hotword_bonus must not be negative, and finite, but is {hotword_bonus}")
-    if model is not None and not isinstance(model, LanguageModel):
-        raise TypeError(
-            f"language_model is {type(model).__name__}, and the search walks a graph: give "
-            "model.graph([None, *characters]), or a WordModel"
-        )
-    # The end of a text is the symbol behind those of the classes; among them it would be a class, too.
-    if isinstance(model, NGramGraph) and 0 <= model.end_symbol < K:
-        raise ValueError(
-            f"language_model has {model.end_symbol} symbols and log_probs have {K} classes: give model.graph one "
-            "symbol for each class, None for the blank"
-        )
-
-
-def _check_hotwords(hotwords: Sequence[Sequence[int]], K: int, blank: int) -> None:
-    for number, hotword in enumerate(hotwords):
-        if isinstance(hotword, str):
-            raise TypeError(f"hotword {hotword!r} is a string: give its labels, as Alphabet.encode makes them")
-        if not isinstance(hotword, Iterable):
-            raise TypeError(f"hotword {number} is {hotword!r}: give a list of labels for each hotword")
-        for label in hotword:
-            if not 0 <= label < K or label == blank:
-                raise ValueError(f"hotword {number}: label {label} is the blank or out of range; there are {K} classes")

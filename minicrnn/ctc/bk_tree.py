@@ -13,7 +13,7 @@ for reading words with it, Shi, Bai and Yao, arXiv 1507.05717, section 2.3.2.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +133,9 @@ def within_of_all(
 
 
 def checked_delta(delta: int) -> None:
-    """Raise ValueError for an edit distance that is not in [0, 254]."""
+    """Raise TypeError for an edit distance that is no whole number, and ValueError for one that is not in [0, 254]."""
+    if not isinstance(delta, SupportsIndex):
+        raise TypeError(f"delta must be a whole number, not {delta!r}")
     if not 0 <= delta <= MOST_DELTA:
         raise ValueError(f"delta is {delta}, it must be in [0, {MOST_DELTA}]")
 

@@ -30,7 +30,7 @@ from minicrnn.ctc.bk_tree import BKTree, Int32, checked_delta, within_of_all
 from minicrnn.ctc.decoder_inputs import decoder_scores
 from minicrnn.ctc.decoding import greedy_decode
 from minicrnn.ctc.lexicon_trie import BestWords, Int64, best_in_trie, best_of, build_trie
-from minicrnn.ctc.lexicon_words import Case, Characters, LexiconReport
+from minicrnn.ctc.lexicon_words import Case, Characters, Counted, LexiconReport, Words
 from minicrnn.ctc.targets import Lengths, checked_count, checked_lengths, checked_peaks
 from minicrnn.ctc.without_kernels import edit_distances
 from minicrnn.files import replace_file
@@ -86,8 +86,8 @@ class Lexicon:
         report: what became of the words given: duplicates, empty words, words outside the alphabet.
 
     Raises:
-        ValueError: no word is left, with the report; an unknown case; a negative count.
-        TypeError: a word that is no string; an alphabet that is none.
+        ValueError: no word is left, with the report; an unknown case; a count that is negative or beyond int64.
+        TypeError: a word that is no string; a count that is not a whole number; an alphabet that is none.
 
     >>> from minicrnn import Alphabet
     >>> lexicon = Lexicon(["cab", "bad", "cab", "dab!", ""], Alphabet("abcd"))
@@ -100,14 +100,14 @@ class Lexicon:
       1 with characters outside the alphabet, left out: 'dab!' ('!')
     """
 
-    def __init__(self, words: Iterable[str] | Mapping[str, int], alphabet: Characters, *, case: Case = "keep") -> None:
+    def __init__(self, words: Words, alphabet: Characters, *, case: Case = "keep") -> None:
         if isinstance(words, str):
             raise TypeError(f"a lexicon takes an iterable of words; for a single word give [{words[:20]!r}]")
+        if not isinstance(words, Iterable):
+            raise TypeError(f"a lexicon takes an iterable of words, not {words!r}")
         self._gather(words.items() if isinstance(words, Mapping) else ((word, 1) for word in words), alphabet, case)
 
-    def _gather(
-        self, words: Iterable[tuple[str, int]], alphabet: Characters, case: Case, file: str | Path | None = None
-    ) -> None:
+    def _gather(self, words: Counted, alphabet: Characters, case: Case, file: str | Path | None = None) -> None:
         self._words = lexicon_words.gather_words(words, alphabet, case, of_file=file is not None)
         self.alphabet = alphabet
         if not self._words.texts:
@@ -130,9 +130,7 @@ class Lexicon:
         return cls._of_file(path, words, alphabet, case)
 
     @classmethod
-    def _of_file(
-        cls, path: str | Path, words: Iterable[tuple[str, int]], alphabet: Characters, case: Case
-    ) -> "Lexicon":
+    def _of_file(cls, path: str | Path, words: Counted, alphabet: Characters, case: Case) -> "Lexicon":
         lexicon = cls.__new__(cls)
         lexicon._gather(words, alphabet, case, path)
         return lexicon
@@ -185,6 +183,7 @@ class Lexicon:
 
         Raises:
             ValueError: the text has characters outside the alphabet; delta is not in [0, 254].
+            TypeError: delta is not a whole number.
 
         >>> from minicrnn import Alphabet
         >>> Lexicon(["cab", "bad", "dad"], Alphabet("abcd")).within("bab", 1)
@@ -218,6 +217,7 @@ class Lexicon:
         Raises:
             ValueError: a K that is not the alphabet's, a length out of range, NaN or +∞ in a frame that counts,
                 naming the sample; a method, delta or top_n out of range.
+            TypeError: log_probs that are no tensor or not floating point; a delta or top_n that is not a whole number.
 
         Shi, Bai and Yao, section 2.3.2, with δ = 3.
 
@@ -230,7 +230,7 @@ class Lexicon:
         [('cab', 0.999), ('bad', 0.001)]
         """
         log_probs = decoder_scores(log_probs)
-        frames = self._check(log_probs, lengths, method, top_n)
+        frames = self._check(log_probs, lengths, method, delta, top_n)
         # Of the classes, those that the words use: of some thousand, a short lexicon may use thirty.
         classes = torch.from_numpy(self._words.classes).to(log_probs.device)
         values = log_probs.index_select(2, classes).transpose(0, 1).to("cpu", torch.float64).contiguous().numpy()
@@ -257,12 +257,13 @@ class Lexicon:
             for n in range(len(frames))
         ]
 
-    def _check(self, log_probs: Tensor, lengths: Lengths | None, method: str, top_n: int) -> Int64:
+    def _check(self, log_probs: Tensor, lengths: Lengths | None, method: str, delta: int, top_n: int) -> Int64:
         T, N, K = log_probs.shape
         if self.alphabet.num_classes != K:
             raise ValueError(f"log_probs have {K} classes, the lexicon's alphabet has {self.alphabet.num_classes}")
         if method not in ("trie", "bk-tree"):
             raise ValueError(f'method must be "trie" or "bk-tree", not {method!r}')
+        checked_delta(delta)
         checked_count("top_n", top_n)
         frames = checked_lengths("lengths", [T] * N if lengths is None else lengths, N, limit=T)
         checked_peaks(log_probs, torch.from_numpy(frames).to(log_probs.device), allow_empty_frames=True)

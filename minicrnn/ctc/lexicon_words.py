@@ -2,16 +2,20 @@
 without a word about it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 Case = Literal["keep", "lower", "upper"]
+Words = Iterable[str] | Mapping[str, SupportsIndex]  # words, or words with counts
+Counted = Iterable[tuple[str, SupportsIndex]]
 
+_LARGEST = 2**63 - 1
 _NAMED = 5  # how many words of each kind a report prints
 
 
@@ -83,14 +87,12 @@ class LexiconWords(NamedTuple):
     report: LexiconReport
 
 
-def gather_words(
-    words: Iterable[tuple[str, int]], alphabet: Characters, case: Case, *, of_file: bool = False
-) -> LexiconWords:
+def gather_words(words: Counted, alphabet: Characters, case: Case, *, of_file: bool = False) -> LexiconWords:
     """Settle case and normal form, leave out what cannot be read, add up the counts of equal words, sort.
 
     Raises:
-        ValueError: an unknown ``case``; a count below 0.
-        TypeError: a word that is no string; an alphabet that is none.
+        ValueError: an unknown ``case``; a count below 0, or a sum beyond int64.
+        TypeError: a word that is no string; a count that is not a whole number; an alphabet that is none.
     """
     if not isinstance(alphabet, Characters):
         raise TypeError(f"alphabet is {alphabet!r}: give an Alphabet, such as that of a reader, reader.alphabet")
@@ -103,7 +105,9 @@ def gather_words(
         given += 1
         if not isinstance(word, str):
             raise TypeError(f"word {given - 1} is {word!r}, not a string")
-        if count < 0:
+        if not isinstance(count, SupportsIndex):
+            raise TypeError(f"word {word!r} has a count of {count!r}, which is not a whole number")
+        if index(count) < 0:
             raise ValueError(f"word {word!r} has a count of {count}")
         text = alphabet.normalise(word if case == "keep" else word.lower() if case == "lower" else word.upper())
         try:
@@ -113,11 +117,13 @@ def gather_words(
             continue
         if not labels:
             empty.append(given if of_file else given - 1)
-        elif labels in spelled:
-            duplicates.append(text)
-            spelled[labels] = text, spelled[labels][1] + count
         else:
-            spelled[labels] = text, count
+            before = spelled[labels][1] if labels in spelled else 0
+            if labels in spelled:
+                duplicates.append(text)
+            if before + index(count) > _LARGEST:
+                raise ValueError(f"word {word!r} has a count of {before + index(count)}, which int64 cannot hold")
+            spelled[labels] = text, before + index(count)
     report = LexiconReport(given, len(spelled), tuple(duplicates), tuple(empty), tuple(outside), of_file)
     return _sorted(spelled, alphabet.blank, report)
 

@@ -8,7 +8,8 @@ should hold?". Texts that begin alike share the work for what they have in commo
 Source: Graves et al., *Connectionist Temporal Classification*, ICML 2006, section 4.1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -35,7 +36,7 @@ class Encoder(Protocol):
 @torch.no_grad()
 def score(
     log_probs: Float[Tensor, "T *batch K"],
-    texts: Sequence[Any],
+    texts: Iterable[Any],
     lengths: Lengths | None = None,
     blank: int = 0,
     *,
@@ -69,6 +70,7 @@ def score(
 
     frames = decoder_frames(log_probs, lengths, blank)
     N, K = len(frames.lengths), frames.classes
+    texts = [part if isinstance(part, str) else _listed(part, i) for i, part in enumerate(_all_of(texts))]
     one_list = not _is_nested(texts)
     if not one_list and len(texts) != N:
         raise ValueError(
@@ -101,13 +103,24 @@ def score(
     return scores
 
 
-def _is_nested(texts: Sequence[Any]) -> bool:
-    """Whether these are lists of texts, one a sample: then some element of an element is a text, not a label."""
+def _all_of(texts: Iterable[Any]) -> Iterable[Any]:
     if isinstance(texts, str):
         raise TypeError("texts must be a list of texts, not one string")
-    for i, part in enumerate(texts):
-        if _is_label(part):
-            raise TypeError(f"text {i} is the label {part}: give a list of labels for each text")
+    if not isinstance(texts, Iterable):
+        raise TypeError(f"texts must be a list of texts, not {texts!r}")
+    return texts
+
+
+def _listed(part: Any, i: int) -> list[Any]:
+    """A text, or a list of texts, as a list: an iterator would be empty at the second look."""
+    if not isinstance(part, Iterable) or _is_label(part):
+        what = f"the label {part}" if _is_label(part) else repr(part)
+        raise TypeError(f"text {i} is {what}: give a list of labels for each text")
+    return list(part)
+
+
+def _is_nested(texts: Sequence[Any]) -> bool:
+    """Whether these are lists of texts, one a sample: then some element of an element is a text, not a label."""
     return any(not isinstance(part, str) and any(not _is_label(inner) for inner in part) for part in texts)
 
 
@@ -120,7 +133,10 @@ def _labels(text: Text, alphabet: Encoder | None) -> list[int]:
         if alphabet is None:
             raise TypeError(f"text {text!r} is a string: give labels, or the alphabet that encodes it")
         return alphabet.encode(text)
-    return [int(label) for label in text]
+    try:
+        return [index(label) for label in text]
+    except TypeError:
+        raise TypeError(f"text {text!r} is no list of labels, which are whole numbers") from None
 
 
 def _begins(parts: Sequence[Sequence[Any]]) -> IntArray:

@@ -81,9 +81,11 @@ def batched_scores(scores: Tensor) -> Tensor:
 
 def checked_blank(blank: int, K: int) -> int:
     """The blank, if it is one of the K classes."""
-    if not 0 <= blank < K:
+    if not isinstance(blank, SupportsIndex):
+        raise TypeError(f"blank must be a whole number, not {blank!r}")
+    if not 0 <= index(blank) < K:
         raise ValueError(f"blank {blank} is not one of the {K} classes: it must be in [0, {K})")
-    return int(blank)
+    return index(blank)
 
 
 def checked_count(name: str, value: SupportsIndex) -> int:

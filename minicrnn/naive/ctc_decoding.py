@@ -74,27 +74,31 @@ def prefix_beam_search(
         label_p'(l·k) += y(k) blank_p(l)                            k is l's last label: only behind a blank
         label_p'(l·k) += y(k) (blank_p(l) + label_p(l))             otherwise
 
+    Kept as logarithms: of 400 frames, no text has a probability that a float could hold.
+
     added: what a language model adds to the score by which beginnings are kept.
     """
-    beam: dict[Text, tuple[float, float]] = {(): (1.0, 0.0)}
-    for row in np.exp(log_probs):
-        blank_p: dict[Text, float] = dict.fromkeys(beam, 0.0)
-        label_p: dict[Text, float] = dict.fromkeys(beam, 0.0)
+    beam: dict[Text, tuple[float, float]] = {(): (0.0, -math.inf)}
+    for row in log_probs:
+        blank_p: dict[Text, float] = dict.fromkeys(beam, -math.inf)
+        label_p: dict[Text, float] = dict.fromkeys(beam, -math.inf)
         for text, (in_blank, in_label) in beam.items():
-            blank_p[text] += row[blank] * (in_blank + in_label)
+            either = _log_add(in_blank, in_label)
+            blank_p[text] = _log_add(blank_p[text], row[blank] + either)
             for k in range(len(row)):
                 if k == blank:
                     continue
                 repeats = len(text) > 0 and text[-1] == k
                 if repeats:
-                    label_p[text] += row[k] * in_label
+                    label_p[text] = _log_add(label_p[text], row[k] + in_label)
                 longer = (*text, k)
-                label_p[longer] = label_p.get(longer, 0.0) + row[k] * (in_blank if repeats else in_blank + in_label)
-                blank_p.setdefault(longer, 0.0)
-        scores = {text: _log(blank_p[text] + label_p[text]) + added(text) for text in blank_p}
+                entering = row[k] + (in_blank if repeats else either)
+                label_p[longer] = _log_add(label_p.get(longer, -math.inf), entering)
+                blank_p.setdefault(longer, -math.inf)
+        scores = {text: _log_add(blank_p[text], label_p[text]) + added(text) for text in blank_p}
         kept = sorted(scores, key=lambda text: scores[text], reverse=True)[:beam_width]
         beam = {text: (blank_p[text], label_p[text]) for text in kept if scores[text] > -math.inf}
-    return [(text, _log(sum(p))) for text, p in beam.items()]
+    return [(text, _log_add(*p)) for text, p in beam.items()]
 
 
 def symbol_log_prob(graph: Any, state: int, symbol: int) -> tuple[float, int]:
@@ -164,5 +168,6 @@ def labels_begun(text: Text, hotwords: Sequence[Sequence[int]]) -> int:
     )
 
 
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf
+def _log_add(a: float, b: float) -> float:
+    """ln(eᵃ + eᵇ)."""
+    return float(np.logaddexp(a, b))

@@ -4,10 +4,11 @@ from minicrnn.plots.beam import plot_beam
 from minicrnn.plots.curves import plot_curves
 from minicrnn.plots.figures import require_picture
 from minicrnn.plots.lattice import plot_lattice
-from minicrnn.plots.reading import plot_all, plot_reading
+from minicrnn.plots.reading import picture_paths, plot_all, plot_reading
 from minicrnn.plots.reliability import plot_reliability
 
 __all__ = [
+    "picture_paths",
     "plot_all",
     "plot_beam",
     "plot_curves",

@@ -93,9 +93,13 @@ def seen(history: Sequence[dict[Prefix, float]]) -> set[Prefix]:
     return {text for beam in history for text in beam}
 
 
-def lives(history: Sequence[dict[Prefix, float]], best: Prefix, margin: float, most: int) -> dict[Prefix, Life]:
-    """The beginnings to draw: those of the best text; and those that came within the margin of the best, nearest
-    first, at most so many; each with all that it begins with.
+def lives(
+    history: Sequence[dict[Prefix, float]], certain: Sequence[Prefix], margin: float, most: int
+) -> dict[Prefix, Life]:
+    """The beginnings to draw: those of the texts that are certain to be drawn; and, at most so many more, those that
+    came within the margin of the best, nearest first; each with all that it begins with.
+
+    Other texts at the end are drawn whole or not at all, so that no branch to one ends on its way.
     """
     trails: dict[Prefix, float] = {}
     for beam in history:
@@ -103,15 +107,28 @@ def lives(history: Sequence[dict[Prefix, float]], best: Prefix, margin: float, m
         for text, score in beam.items():
             behind = ahead - score if score > -math.inf else math.inf
             trails[text] = min(trails.get(text, math.inf), behind)
-    drawn = _beginnings(best)
-    for text in sorted(trails, key=lambda text: (trails[text], len(text))):
-        if trails[text] <= margin and len(drawn | _beginnings(text)) <= max(most, len(drawn)):
-            drawn |= _beginnings(text)
+    drawn: set[Prefix] = {()}
+    for text in certain:
+        drawn.update(_missing(text, drawn))
+    room = len(drawn) + most
+    on_the_way: set[Prefix] = {()}
+    for text in history[-1]:
+        on_the_way.update(_missing(text, on_the_way))
+    on_the_way -= history[-1].keys()
+    for text in sorted(trails.keys() - on_the_way, key=lambda text: (trails[text], len(text), text)):
+        missing = _missing(text, drawn)
+        if trails[text] <= margin and len(drawn) + len(missing) <= room:
+            drawn.update(missing)
     return _lives_of(drawn, history)
 
 
-def _beginnings(text: Prefix) -> set[Prefix]:
-    return {text[:i] for i in range(len(text) + 1)}
+def _missing(text: Prefix, drawn: set[Prefix]) -> list[Prefix]:
+    """The beginnings of a text that are not there yet, the longest first; where one is there, all shorter ones are."""
+    missing = []
+    while text not in drawn:
+        missing.append(text)
+        text = text[:-1]
+    return missing
 
 
 def _lives_of(drawn: set[Prefix], history: Sequence[dict[Prefix, float]]) -> dict[Prefix, Life]:

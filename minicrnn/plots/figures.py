@@ -1,6 +1,7 @@
-"""What all pictures share: colours, and how a figure is written."""
+"""What all pictures share: colours, sizes, frames along an axis, and how a figure is written."""
 
 import warnings
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +16,30 @@ from minicrnn.files import require_folder_of
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#888888"
 HEAT = "cividis"  # a colour map that they can, too
 BLANK = "–"
+
+WIDEST, _HIGHEST = 30.0, 100.0  # inches: the memory that a larger picture takes, and whoever looks at it, set bounds
+
+
+def new_figure(wide: float, high: float) -> Figure:
+    """An empty figure of so many inches, 30 by 100 at most."""
+    return Figure(figsize=(min(WIDEST, wide), min(_HIGHEST, high)), layout="constrained")
+
+
+def frame_ticks(frames: int, inches: float) -> range:
+    """The frames to number where each is so wide: every 1st, 2nd, 5th, 10th, … so that no number touches the next.
+
+    >>> frame_ticks(12, 0.25), frame_ticks(8000, 0.003)
+    (range(0, 12), range(0, 8000, 200))
+    """
+    room = 0.07 + 0.09 * len(str(frames))
+    return range(0, frames, next(step for step in _round_numbers() if step * inches >= room))
+
+
+def _round_numbers() -> Iterator[int]:
+    power = 1
+    while True:
+        yield from (power, 2 * power, 5 * power)
+        power *= 10
 
 
 def require_picture(path: str | Path) -> None:
@@ -46,8 +71,3 @@ def save(figure: Figure, path: str | Path) -> None:
         warnings.filterwarnings("ignore", r"Glyph \d+|Matplotlib currently does not support", UserWarning)
         figure.savefig(picture, format=Path(path).suffix[1:].lower() or "png", dpi=130)
     write_atomically(path, picture.getvalue())
-
-
-def visible(character: str) -> str:
-    """A character as a label: a space is shown as an open box."""
-    return "␣" if character == " " else character

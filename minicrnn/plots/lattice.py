@@ -8,15 +8,16 @@ import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from minicrnn.ctc import alpha_beta, forced_align
-from minicrnn.plots.figures import BLANK, BLUE, GREY, ORANGE, save, visible
+from minicrnn.plots.captions import MONO, TITLE, percent, quoted, visible, wrapped
+from minicrnn.plots.figures import BLANK, BLUE, GREY, ORANGE, WIDEST, frame_ticks, new_figure, save
+from minicrnn.plots.one_image import one_image
 from minicrnn.text import Alphabet
 
 _SHOWN = 1e-3  # states and steps that fewer than one path in a thousand takes are not drawn
-_LONGEST_TEXT = 40  # characters; more would be no picture
+LONGEST_TEXT = 40  # characters; more would be no picture
 
 
 def plot_lattice(
@@ -41,11 +42,15 @@ def plot_lattice(
         The probabilities [T, S], S = 2 L + 1.
 
     Raises:
-        ValueError: no path spells the text, or it has more than 40 characters.
+        ValueError: there are no frames; no path spells the text, or it has more than 40 characters; a character is not
+            in the alphabet; log_probs are not [T, K], have not as many classes as the alphabet, or hold NaN or +∞.
+        TypeError: log_probs that are no tensor or not floating point.
+        OptionError: as :func:`minicrnn.plots.require_picture`.
         CheckpointError: the file cannot be written.
     """
-    if len(text) > _LONGEST_TEXT:
-        raise ValueError(f"a lattice of {len(text)} characters is no picture: at most {_LONGEST_TEXT} are drawn")
+    log_probs = one_image(log_probs, alphabet)
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"a lattice of {len(text)} characters is no picture: at most {LONGEST_TEXT} are drawn")
     labels = torch.tensor(alphabet.encode(text), dtype=torch.int64)
     states = torch.zeros(2 * len(labels) + 1, dtype=torch.int64)
     states[1::2] = labels
@@ -55,7 +60,11 @@ def plot_lattice(
     shares = (alpha + beta - log_probs.double()[:, states]).numpy()
     occupied = np.exp(shares - np.logaddexp.reduce(shares, axis=1, keepdims=True))
 
-    figure = Figure(figsize=(min(30.0, 2.2 + 0.28 * T), 1.6 + 0.26 * S), layout="constrained")
+    # The least width has room for the title.
+    wide = min(WIDEST, max(5.0, 2.2 + 0.28 * T))
+    share = percent(_share(float(best.scores[0]), alpha))
+    title = wrapped([f"paths that spell {quoted(text)}: area = γ; orange: the best, {share} of all"], wide - 0.6)
+    figure = new_figure(wide, 1.4 + 0.26 * S + 0.15 * len(title))
     axes = figure.subplots()
     axes.add_collection(LineCollection(_steps(occupied, states.tolist()), colors=GREY, linewidths=0.6, zorder=1))
     t, s = np.nonzero(occupied >= 0)
@@ -63,9 +72,8 @@ def plot_lattice(
     t, s = np.nonzero(occupied >= _SHOWN)
     axes.scatter(t, s, s=110 * occupied[t, s], color=BLUE, zorder=3)
     axes.plot(np.arange(T), state_path(best.spans[0].tolist(), T), color=ORANGE, linewidth=2.2, zorder=4, alpha=0.85)
-    _label(axes, text, T, S)
-    title = f"paths that spell “{text}”: area = γ; orange: the best, {_percent(float(best.scores[0]), alpha)} of all"
-    axes.set_title(title, fontsize=9, loc="left", parse_math=False)
+    _label(axes, text, T, (wide - 0.6) / T)
+    axes.set_title("\n".join(title), fontsize=TITLE, loc="left", parse_math=False)
     save(figure, path)
     return occupied
 
@@ -96,17 +104,19 @@ def _steps(occupied: npt.NDArray[np.float64], states: list[int]) -> list[list[tu
     return lines
 
 
-def _label(axes: Axes, text: str, T: int, S: int) -> None:
-    names = [BLANK] * S
+def _label(axes: Axes, text: str, T: int, inches: float) -> None:
+    """inches: how wide a frame is."""
+    names = [BLANK] * (2 * len(text) + 1)
     names[1::2] = map(visible, text)
-    axes.set_yticks(range(S), names, parse_math=False)
-    axes.set_xticks(range(0, T, max(1, T // 30)))
+    axes.set_yticks(range(len(names)), names, parse_math=False, family=MONO)
+    axes.set_xticks(frame_ticks(T, inches))
     axes.set_xlim(-0.7, T - 0.3)
-    axes.set_ylim(S - 0.4, -0.6)
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel("frame")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
 
-def _percent(best: float, alpha: Tensor) -> str:
-    return f"{float(np.exp(best - np.logaddexp.reduce(alpha[-1, -2:].numpy()))):.1%}"
+def _share(best: float, alpha: Tensor) -> float:
+    """Of the most probable path in all that spell the text."""
+    return float(np.exp(best - np.logaddexp.reduce(alpha[-1, -2:].numpy())))

@@ -1,5 +1,7 @@
 """A reading on its image: boxes of characters, frames, and which character each frame belongs to."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,14 +9,16 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from minicrnn.ctc import posteriors
-from minicrnn.data.images import load_image, scaled_width
-from minicrnn.plots.beam import plot_beam
-from minicrnn.plots.figures import BLUE, HEAT, ORANGE, VERMILION, save, visible
-from minicrnn.plots.lattice import plot_lattice
+from minicrnn.data.images import load_image
+from minicrnn.places import frame_edges
+from minicrnn.plots.beam import FEW, plot_beam
+from minicrnn.plots.boxes import UPRIGHT, draw_image
+from minicrnn.plots.captions import MONO, TITLE, quoted, visible, wrapped
+from minicrnn.plots.figures import HEAT, WIDEST, new_figure, save
+from minicrnn.plots.lattice import LONGEST_TEXT, plot_lattice
 from minicrnn.reader import ImageSource, Reader, Reading
 from minicrnn.shapes import receptive_field
 from minicrnn.text import Alphabet
@@ -22,6 +26,7 @@ from minicrnn.transcription import Decoding
 from minicrnn.transcription.options import automaton_of
 
 _SMALL = 5  # the width of a beam that is drawn beside another way to read
+_MARK = 0.05  # inches from one frame's mark to the next, at least
 
 
 class _Look(NamedTuple):
@@ -37,17 +42,26 @@ def _look(reader: Reader, source: ImageSource, options: dict[str, Any]) -> _Look
     image = load_image(source)
     reading = reader.read([image], **options)[0]
     ((_, log_probs, lengths),) = reader.frames([image])
-    height, width = image.shape
-    scale = width / scaled_width(width, height, reader.model.height)
-    field = receptive_field(reader.model.windows())
-    edges = [(field.center(t) + 0.5 - field.jump / 2) * scale for t in range(reading.frames + 1)]
+    edges = frame_edges(reading.frames, receptive_field(reader.model.windows()), reader._sizes(image))
     return _Look(image, reading, log_probs[: int(lengths[0]), 0].cpu(), edges)
+
+
+def picture_paths(path: str | Path) -> list[Path]:
+    """Where :func:`plot_all` draws: the alignment to ``path``; and beside it the lattice and the beam.
+
+    >>> [picture.name for picture in picture_paths("word.png")]
+    ['word.png', 'word-lattice.png', 'word-beam.png']
+    """
+    path = Path(path)
+    return [path, *(path.with_name(f"{path.stem}-{kind}{path.suffix}") for kind in ("lattice", "beam"))]
 
 
 def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: Any) -> list[Path]:
     """Draw the three pictures of one image: the alignment to ``path``; and beside it, with "-lattice" and "-beam" in
     their names, the lattice of the text that was read, and the beam search that read it. Where the reading is greedy or
-    by a lexicon, a small beam search without them shows what else the frames say, and its title says that it is so.
+    by a lexicon, a small beam search without them shows what else the frames say, and its title says that it is so. The
+    beam's picture has all ``top_n`` texts, and five at least if there are so many. A text of more than 40 characters
+    has no lattice.
 
     Args:
         image: as :meth:`minicrnn.Reader.read` takes it.
@@ -57,13 +71,19 @@ def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: An
         The paths written.
 
     Raises:
+        ImageError, OptionError, TypeError: as :meth:`minicrnn.Reader.read`.
+        ValueError: a language model that is an automaton does not fit the alphabet, or a weight or a bonus is above
+            1000: as :func:`minicrnn.ctc.beam_search`.
+        OptionError: as :func:`minicrnn.plots.require_picture`.
         CheckpointError: a file cannot be written.
     """
-    path = Path(path)
+    path, lattice, beam = picture_paths(path)
     look = _look(reader, image, options)
-    lattice, beam = (path.with_name(f"{path.stem}-{kind}{path.suffix}") for kind in ("lattice", "beam"))
     _draw(look, reader.alphabet, path)
-    plot_lattice(look.log_probs, look.reading.text, reader.alphabet, lattice)
+    drawn = [path, beam]
+    if len(look.reading.text) <= LONGEST_TEXT:
+        plot_lattice(look.log_probs, look.reading.text, reader.alphabet, lattice)
+        drawn.insert(1, lattice)
     decoding = Decoding.of(options)
     width, heading = _search(decoding, look.reading.text)
     plot_beam(
@@ -71,6 +91,7 @@ def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: An
         reader.alphabet,
         beam,
         width=width,
+        top_n=max(FEW, decoding.top_n),
         heading=heading,
         language_model=automaton_of(decoding.language_model, reader.alphabet),
         weight=decoding.weight,
@@ -78,7 +99,7 @@ def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: An
         hotwords=decoding.hotword_labels(reader.alphabet),
         hotword_bonus=decoding.hotword_bonus,
     )
-    return [path, lattice, beam]
+    return drawn
 
 
 def _search(decoding: Decoding, text: str) -> tuple[int, str]:
@@ -87,9 +108,9 @@ def _search(decoding: Decoding, text: str) -> tuple[int, str]:
     if isinstance(lexicon, (list, tuple)) and decoding.one_lexicon_each:
         lexicon = lexicon[0]
     if lexicon is not None:
-        return _SMALL, f"“{text}” was read with a lexicon; this is without it: "
+        return _SMALL, f"{quoted(text)} was read with a lexicon; this is without it: "
     if decoding.beam_width == 0:
-        return _SMALL, f"“{text}” was read greedily; this is beside it: "
+        return _SMALL, f"{quoted(text)} was read greedily; this is beside it: "
     return decoding.beam_width, ""
 
 
@@ -109,6 +130,8 @@ def plot_reading(reader: Reader, image: ImageSource, path: str | Path, **options
         What was read.
 
     Raises:
+        ImageError, OptionError, TypeError: as :meth:`minicrnn.Reader.read`.
+        OptionError: as :func:`minicrnn.plots.require_picture`.
         CheckpointError: the file cannot be written.
     """
     look = _look(reader, image, options)
@@ -128,45 +151,30 @@ def _draw(look: _Look, alphabet: Alphabet, path: str | Path) -> None:
     letters = ["blank", *map(visible, reading.text)]
 
     rows = [max(3.5, 0.7 * len(letters)), len(names), len(letters)]
-    figure = Figure(figsize=(9, 1.6 + 0.32 * sum(rows)), layout="constrained")
+    wide = min(WIDEST, max(9.0, 1.2 + UPRIGHT * reading.frames))  # neighbouring frames have room for their characters
+    left, right = min(0, edges[0]), max(image.shape[1], edges[-1])
+    inch = (0.87 * wide - 0.4) / (right - left)  # of a pixel; names and colour bars take the rest
+    every = max(1, math.ceil(_MARK / (inch * (edges[1] - edges[0]))))
+    figure = new_figure(wide, 1.6 + 0.32 * sum(rows))
     strips = figure.subplots(3, 1, sharex=True, height_ratios=rows)
-    _draw_image(strips[0], image, reading, edges)
-    _heat(figure, strips[1], edges, said, names, "what each frame says: probability of each character")
-    title = f"where each character of “{reading.text}” lies: γ, given the text"
+    draw_image(strips[0], image, reading, edges[::every], inch, wide - 1)
+    strips[0].set_xlim(left, right)
+    _heat(figure, strips[1], edges, said, names, ["what each frame says: probability of each character"])
+    title = wrapped([f"where each character of {quoted(reading.text)} lies: γ, given the text"], wide - 1)
     _heat(figure, strips[2], edges, gamma, letters, title)
-    strips[2].set_xlabel(f"pixels; {reading.frames} frames, one each {edges[1] - edges[0]:.3g} pixels")
+    marked = f"; every {every}th is marked" if every > 1 else ""
+    strips[2].set_xlabel(
+        f"pixels; {reading.frames} frame{'s' * (reading.frames != 1)} of {edges[1] - edges[0]:.3g} pixels{marked}"
+    )
     save(figure, path)
 
 
-def _heat(figure: Figure, axes: Axes, edges: list[float], values: np.ndarray, names: list[str], title: str) -> None:
+def _heat(
+    figure: Figure, axes: Axes, edges: list[float], values: np.ndarray, names: list[str], title: Sequence[str]
+) -> None:
     """Values [T, rows] from 0 to 1 as colours, a row for each name."""
     picture = axes.pcolormesh(edges, np.arange(len(names) + 1), values.T, cmap=HEAT, vmin=0, vmax=1)
-    axes.set_yticks(np.arange(len(names)) + 0.5, names, parse_math=False)  # a $ is a $
+    axes.set_yticks(np.arange(len(names)) + 0.5, names, parse_math=False, family=MONO)  # a $ is a $
     axes.invert_yaxis()
-    axes.set_title(title, fontsize=9, loc="left", parse_math=False)
+    axes.set_title("\n".join(title), fontsize=TITLE, loc="left", parse_math=False)
     figure.colorbar(picture, ax=axes, ticks=[0, 1], pad=0.01)
-
-
-def _draw_image(axes: Axes, image: np.ndarray, reading: Reading, edges: list[float]) -> None:
-    height, width = image.shape
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0), aspect="auto")
-    axes.vlines(edges, 0.92 * height, height, color=VERMILION, linewidth=0.8)
-    for number, character in enumerate(reading.characters):
-        colour = (BLUE, ORANGE)[number % 2]
-        left, top, right, bottom = character.box
-        inset = 0.004 * width  # so that neighbours' edges do not lie on each other
-        axes.add_patch(
-            Rectangle(
-                (left + inset, top), right - left - 2 * inset, bottom - top, fill=False, color=colour, linewidth=2
-            )
-        )
-        axes.annotate(f"{visible(character.text)}\n{100 * character.confidence:.0f}", (character.center, 0),
-                      (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=10, linespacing=1.1,
-                      annotation_clip=False, parse_math=False)  # fmt: skip
-    axes.set_yticks([])
-    axes.set_xlim(min(0, edges[0]), max(width, edges[-1]))
-    raw = reading.raw_confidence
-    calibrated = f", calibrated; {raw:.1%} before" if raw is not None and raw != reading.confidence else ""
-    read = f"read with confidence {reading.confidence:.1%}{calibrated}"
-    own = "; over each box its character, and how sure that one is, in %" if reading.characters else ""
-    axes.set_title(f"{read}{own}", fontsize=9, loc="left", pad=36 if reading.characters else 6)  # points: two lines

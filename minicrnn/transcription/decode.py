@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from minicrnn.ctc import Lexicon, LexiconReading, beam_search, ctc_loss, forced_align, greedy_decode, score
-from minicrnn.reading import Alternative
+from minicrnn.reading import Alternative, Method
 from minicrnn.text import Alphabet
 from minicrnn.transcription.options import Decoding, automaton_of
 
@@ -38,15 +38,17 @@ class Transcript(NamedTuple):
     spans: list[tuple[int, int]]
     confidences: list[float]
     alternatives: tuple[Alternative, ...]
+    method: Method
 
 
 class _Found(NamedTuple):
-    """The best text's labels and spans, its raw confidence, and the alternatives."""
+    """The best text's labels and spans, its raw confidence, the alternatives, and what found them."""
 
     labels: list[int]
     spans: list[tuple[int, int]]
     raw_confidence: float
     alternatives: tuple[Alternative, ...]
+    method: Method
 
 
 @torch.no_grad()
@@ -68,7 +70,7 @@ def transcribe(
         OptionError: as :class:`Decoding`; an option does not fit the alphabet.
         ValueError: NaN or +∞ in log_probs.
     """
-    tempered = log_probs if temperature == 1 else (log_probs / temperature).log_softmax(2)
+    tempered = log_probs if temperature == 1 else _tempered(log_probs, temperature)
     complete: list[Any] = [None] * len(lexicons)
     for some in (True, False):
         chosen = [n for n, lexicon in enumerate(lexicons) if (lexicon is not None) == some]
@@ -96,9 +98,16 @@ def transcribe(
             one.spans,
             confidences,
             one.alternatives,
+            one.method,
         )
         for one, confidences in zip(complete, peaks, strict=True)
     ]
+
+
+def _tempered(log_probs: Tensor, temperature: float) -> Tensor:
+    """softmax(ln y / τ), as logarithms. A frame in which nothing is possible stays one."""
+    nothing = log_probs.amax(2, keepdim=True) == -math.inf
+    return torch.where(nothing, log_probs, (log_probs / temperature).log_softmax(2))
 
 
 def _greedy(log_probs: Tensor, tempered: Tensor, lengths: Tensor, alphabet: Alphabet) -> list[_Found]:
@@ -115,6 +124,7 @@ def _greedy(log_probs: Tensor, tempered: Tensor, lengths: Tensor, alphabet: Alph
             one.spans,
             math.exp(log_prob),
             (Alternative(alphabet.decode(one.labels), log_prob, log_prob, math.exp(calibrated)),),
+            "greedy",
         )
         for one, log_prob, calibrated in zip(found, exact, cool, strict=True)
     ]
@@ -148,7 +158,7 @@ def _by_beam(
             Alternative(alphabet.decode(one.labels), one.log_prob, one.score, confidence)
             for one, confidence in zip(some[: decoding.top_n], own, strict=False)
         )
-        results.append(_Found(some[0].labels, some[0].spans, own_raw[0], alternatives))
+        results.append(_Found(some[0].labels, some[0].spans, own_raw[0], alternatives, "beam"))
     return results
 
 
@@ -205,6 +215,7 @@ def _with_lexicons(
                 Alternative(word.text, word.log_prob, word.log_prob, share)
                 for word, share in zip(one.words, own, strict=True)
             ),
+            one.method,
         )
         for one, own, some, places in zip(found, shares, labels, spans, strict=True)
     ]

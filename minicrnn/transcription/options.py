@@ -1,6 +1,5 @@
 """How to read: greedy, by beam search, with a language model, with a lexicon."""
 
-import math
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -10,12 +9,12 @@ from weakref import WeakKeyDictionary
 
 from minicrnn.ctc import Lexicon, NGramGraph, NGramModel, WordModel, word_trie
 from minicrnn.ctc.kneser_ney import UNKNOWN
+from minicrnn.ctc.lexicon_words import Words
+from minicrnn.ctc.search_options import HOTWORD_BONUS, LARGEST, WEIGHT, WORD_BONUS, require_number
 from minicrnn.errors import OptionError
 from minicrnn.text import Alphabet, UnknownCharacterError
 
 DEFAULT_BEAM = 10
-
-Words = Iterable[str] | Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,15 @@ class Decoding:
             is greedy, unless one of the options below is given; then it is 10, or ``top_n``.
         language_model: a :class:`minicrnn.NGramModel` of characters or of words; or an automaton
             (:class:`minicrnn.ctc.NGramGraph`, :class:`minicrnn.ctc.WordModel`).
-        weight: of the language model's log-probability, 0 or more.
-        word_bonus: added for each word, or each character of a model of characters, since models prefer short texts.
+        weight: of the language model's log-probability, from 0 to 1000.
+        word_bonus: added for each word, or each character of a model of characters, since models prefer short texts;
+            from −1000 to 1000.
         hotwords: texts that get a bonus wherever they occur, also within longer words.
-        hotword_bonus: for each character of a hotword, in nats, 0 or more.
+        hotword_bonus: for each character of a hotword, in nats, from 0 to 1000.
         top_n: how many texts to give for each image, at most.
 
     Raises:
-        OptionError: a value out of range, or options that exclude each other.
+        OptionError: a value out of range or of a wrong type; options that exclude each other, or change nothing.
     """
 
     lexicon: Lexicon | Words | Sequence[Lexicon | Words | None] | None = None
@@ -48,10 +48,10 @@ class Decoding:
     delta: int = 3
     beam: int | None = None
     language_model: NGramModel | NGramGraph | WordModel | None = None
-    weight: float = 0.5
-    word_bonus: float = 0.0
+    weight: float = WEIGHT
+    word_bonus: float = WORD_BONUS
     hotwords: Sequence[str] = ()
-    hotword_bonus: float = 1.5
+    hotword_bonus: float = HOTWORD_BONUS
     top_n: int = 1
 
     def __post_init__(self) -> None:
@@ -65,27 +65,43 @@ class Decoding:
         self._require("top_n", self.top_n >= 1, "at least 1")
         self._require("beam", self.beam is None or self.beam >= 1, "at least 1")
         self._require("beam", self.beam is None or self.beam >= self.top_n, f"at least top_n, which is {self.top_n}")
-        self._require("weight", 0 <= self.weight < math.inf, "0 or more, and finite")
-        self._require("hotword_bonus", 0 <= self.hotword_bonus < math.inf, "0 or more, and finite")
-        self._require("word_bonus", math.isfinite(self.word_bonus), "a finite number")
+        for name, least in (("weight", 0.0), ("word_bonus", -LARGEST), ("hotword_bonus", 0.0)):
+            try:
+                require_number(name, getattr(self, name), least)
+            except (TypeError, ValueError) as error:
+                raise OptionError(str(error)) from error
         several = isinstance(self.hotwords, Collection) and not isinstance(self.hotwords, str)
+        several = several and all(isinstance(word, str) for word in self.hotwords)
         self._require("hotwords", several, "a list of texts")
+        self._check_sources()
+        self._check_combinations()
+
+    def _check_sources(self) -> None:
         if isinstance(self.language_model, (str, Path)):
             raise OptionError(
                 f"language_model is a path: give the model, NGramModel.read_arpa({str(self.language_model)!r})"
             )
+        a_model = self.language_model is None or isinstance(self.language_model, (NGramModel, NGramGraph, WordModel))
+        self._require("language_model", a_model, "an NGramModel, an NGramGraph or a WordModel")
         if isinstance(self.lexicon, (str, Path)):
             path = str(self.lexicon)
             raise OptionError(
                 f"lexicon is one string, {path!r}: give [{path!r}] for a word, or "
                 f"Lexicon.from_file({path!r}, reader.alphabet) for a file"
             )
+        words = self.lexicon is None or isinstance(self.lexicon, (Lexicon, Iterable))
+        self._require("lexicon", words, "a Lexicon, words, or a list of these for the images")
+
+    def _check_combinations(self) -> None:
+        """What changes nothing is refused. Images without a lexicon of their own are read by the other options."""
+        each: Sequence[Any] = self.lexicon if self.one_lexicon_each else [self.lexicon]  # type: ignore[assignment]
+        some_with, some_without = any(one is not None for one in each), any(one is None for one in each)
         self._require_use("weight", "language_model", self.language_model is not None)
         self._require_use("word_bonus", "language_model", self.language_model is not None)
         self._require_use("hotword_bonus", "hotwords", len(self.hotwords) > 0)
-        self._require_use("method", "lexicon", self.lexicon is not None)
+        self._require_use("method", "lexicon", some_with)
         self._require_use("delta", 'method="bk-tree"', self.method == "bk-tree")
-        if self.lexicon is not None and not self.one_lexicon_each and self.searches:
+        if self.searches and not some_without:
             raise OptionError("lexicon excludes beam, language_model and hotwords: it is searched exactly. Give either")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicrnn.ctc import NGramModel, beam_search, ctc_loss, forced_align
-from minicrnn.ctc.beam_search import _check_fusion
+from minicrnn.ctc.search_options import check_fusion
 from minicrnn.naive import ctc_decoding as naive
 from tests.ctc.problems import problems
 from tests.strategies import tensors
@@ -43,6 +43,22 @@ def test_a_narrow_beam_keeps_what_the_naive_beam_keeps(problem, width):
         assert {tuple(one.labels) for one in found[n]} == {text for text, _ in expected}
 
 
+@given(problems(max_T=12, max_K=4), st.integers(1, 9))
+def test_the_best_text_does_not_depend_on_how_many_are_asked_for(problem, width):
+    """The search's own order is not that of the exact scores, so all that it ends with has to be scored."""
+    every = beam_search(problem.log_probs, problem.input_lengths, width, width, problem.blank)
+    for top_n in range(1, width):
+        some = beam_search(problem.log_probs, problem.input_lengths, width, top_n, problem.blank)
+        assert some == [own[:top_n] for own in every]
+
+
+def test_a_text_that_the_search_thought_less_of_is_the_best():
+    log_probs = torch.tensor([[0.4, 0.4, 0.2], [0.4, 0.3, 0.3], [0.5, 0.3, 0.2], [0.4, 0.3, 0.3]]).double().log()
+    assert naive.prefix_beam_search(log_probs.numpy(), 2)[0][0] == (1,)
+    (best,) = beam_search(log_probs, beam_width=2, top_n=1)[0]
+    assert best.labels == [1, 2]
+
+
 @given(problems(max_T=12, max_K=5, min_N=1), st.integers(1, 5))
 def test_log_probabilities_are_exact_however_narrow_the_beam(problem, width):
     found = beam_search(problem.log_probs, problem.input_lengths, width, width, problem.blank)
@@ -67,18 +83,12 @@ def test_longer_than_a_block_and_colder_than_a_probability(scale, dtype):
     log_probs = (scale * torch.randn(90, 3, 6, generator=generator)).log_softmax(2).to(dtype)
     found = beam_search(log_probs, [90, 17, 64], 8, 8)
     for n, frames in enumerate([90, 17, 64]):
-        expected = dict(log_naive_beam(log_probs[:frames, n].double().numpy(), 8))
+        expected = dict(naive.prefix_beam_search(log_probs[:frames, n].double().numpy(), 8))
         assert {tuple(one.labels) for one in found[n]} == set(expected)
         for one in found[n]:
             target = torch.tensor([one.labels])
             loss = ctc_loss(log_probs[:, n : n + 1].double(), target, [frames], [len(one.labels)], reduction="sum")
             assert one.log_prob == pytest.approx(-loss.item(), rel=1e-10)
-
-
-def log_naive_beam(log_probs, width):
-    """The naive beam, each frame relative to its largest: its probabilities are not logarithms."""
-    shifted = log_probs - log_probs.max(1, keepdims=True)
-    return naive.prefix_beam_search(shifted, width)
 
 
 @given(st.data(), st.integers(1, 6), st.integers(1, 5))
@@ -164,10 +174,15 @@ def test_what_lies_beyond_the_length_is_not_read():
         ({"beam_threshold": -1.0}, "beam_threshold must not be negative"),
         ({"min_log_prob": math.nan}, "min_log_prob is the logarithm of a probability, 0 at most, but is nan"),
         ({"min_log_prob": 1.0}, "min_log_prob is the logarithm of a probability, 0 at most, but is 1.0"),
-        ({"weight": -0.5}, "weight must not be negative"),
-        ({"word_bonus": math.nan}, "word_bonus must be finite, but is nan"),
-        ({"hotword_bonus": math.inf}, "hotword_bonus must not be negative, and finite, but is inf"),
-        ({"hotword_bonus": -3.0}, "hotword_bonus must not be negative, and finite, but is -3.0"),
+        ({"beam_width": 10**12}, "beam_width is 1000000000000, which is too large: over 4 frames 25,000,000 is"),
+        ({"weight": -0.5}, "weight must be from 0 to 1000, not -0.5"),
+        ({"weight": 0.4}, "weight changes nothing without language_model"),
+        ({"word_bonus": math.nan}, "word_bonus must be from -1000 to 1000, not nan"),
+        ({"word_bonus": 0.1}, "word_bonus changes nothing without language_model"),
+        ({"hotword_bonus": math.inf}, "hotword_bonus must be from 0 to 1000, not inf"),
+        ({"hotword_bonus": -3.0}, "hotword_bonus must be from 0 to 1000, not -3.0"),
+        ({"hotword_bonus": 1e39}, r"hotword_bonus must be from 0 to 1000, not 1e\+39"),
+        ({"hotword_bonus": 2.0}, "hotword_bonus changes nothing without hotwords"),
         (
             {"language_model": NGramModel.train(["ab"], 2).graph([None, "a"])},
             "language_model has 2 symbols and log_probs have 3 classes: give model.graph one symbol for each class",
@@ -190,7 +205,7 @@ def test_a_number_that_is_not_whole(name):
 
 def test_a_model_is_not_yet_a_graph():
     with pytest.raises(TypeError, match=r"language_model is NGramModel, .*: give model\.graph\(\[None"):
-        _check_fusion(NGramModel.train(["ab"], 2), 3, 0.5, 0.0, 1.5)
+        check_fusion(3, 0, NGramModel.train(["ab"], 2), 0.5, 0.0, [], 1.5)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -137,6 +137,8 @@ def test_what_cannot_be_asked():
         ({"method": "beam"}, "method"),
         ({"top_n": 0}, "top_n must be at least 1, not 0"),
         ({"method": "bk-tree", "delta": -1}, "delta is -1"),
+        ({"delta": -1}, "delta is -1"),
+        ({"delta": 1.5}, "delta"),
         ({"lengths": [3]}, r"sample 0: lengths is 3"),
     ]:
         with pytest.raises((ValueError, TypeError), match=message):  # a TypeError where types are checked

@@ -1,5 +1,8 @@
 """What becomes of a list of words: nothing disappears without being counted and named."""
 
+import math
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +64,23 @@ def test_counts():
     assert Lexicon(["b", "a", "b"], ALPHABET).counts.tolist() == [1, 2]
     with pytest.raises(ValueError, match="'a' has a count of -1"):
         Lexicon({"a": -1}, ALPHABET)
+    with pytest.raises(ValueError, match=f"'a' has a count of {10**30}, which int64 cannot hold"):
+        Lexicon({"a": 10**30}, ALPHABET)
+
+
+@pytest.mark.parametrize("count", [1.5, math.nan, "2"])
+def test_a_count_is_a_whole_number(count):
+    with pytest.raises(TypeError, match=r"'a' has a count of .*, which is not a whole number|'words'"):
+        gather_words([("a", count)], ALPHABET, "keep")
+
+
+def test_a_sum_of_counts_that_has_no_room():
+    with pytest.raises(ValueError, match="'a' has a count of 9223372036854775808, which int64 cannot hold"):
+        gather_words([("a", 2**62), ("a", 2**62)], ALPHABET, "keep")
+
+
+def test_counts_of_numpy():
+    assert Lexicon({"a": np.int32(3)}, ALPHABET).counts.tolist() == [3]
 
 
 def test_what_makes_no_lexicon():

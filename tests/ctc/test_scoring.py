@@ -116,6 +116,21 @@ def test_strings_need_an_alphabet():
         score(log_probs, "ab", alphabet=Alphabet("abc"))
 
 
+def test_texts_may_come_from_iterators():
+    log_probs = normal(5, 2, 3).log_softmax(2)
+    for texts in ([[1], [2, 1]], [[[1]], [[2], [1, 2]]]):
+        nested = isinstance(texts[0][0], list)
+        lazily = (iter([iter(text) for text in part]) if nested else iter(part) for part in texts)
+        assert score(log_probs, lazily) == score(log_probs, texts)
+
+
+@pytest.mark.parametrize("texts", [[[1.5]], [1.5], 5, [[[1], 2.5]], [["a"]]], ids=str)
+def test_what_is_no_text_is_named(texts):
+    message = "is no list of labels|give a list of labels for each text|list of texts|is a string|'texts'"
+    with pytest.raises(TypeError, match=message):  # the last where types are checked
+        score(torch.zeros(4, 1, 3), texts)
+
+
 def test_tensors_are_texts():
     log_probs = normal(9, 2, 4).log_softmax(2)
     assert score(log_probs, [torch.tensor([1, 2]), torch.tensor([3])]) == score(log_probs, [[1, 2], [3]])

@@ -59,6 +59,14 @@ def test_beam_search(problem, top_n):
     same_hypotheses(*both(search))
 
 
+def test_a_text_too_improbable_for_a_float():
+    """400 frames that know next to nothing of 40 classes."""
+    log_probs = (emissions(5, frames=400, samples=1, classes=40) / 20).log_softmax(2)
+    ours, theirs = both(lambda: beam_search(log_probs, None, 3, 3))
+    assert ours[0][0].log_prob < math.log(sys.float_info.min)
+    assert [one.labels for one in ours[0]] == [one.labels for one in theirs[0]]
+
+
 @given(
     st.integers(0, 1000),
     st.sampled_from([None, CHARACTERS, OF_WORDS]),
@@ -66,12 +74,13 @@ def test_beam_search(problem, top_n):
     st.sampled_from([3, WIDE]),
 )
 def test_beam_search_with_a_model_and_hotwords(seed, model, hotwords, width):
-    graph, log_probs = automaton_of(model, ALPHABET), emissions(seed, frames=4, samples=1)
+    log_probs = emissions(seed, frames=4, samples=1)
+    options = (
+        {} if model is None else {"language_model": automaton_of(model, ALPHABET), "weight": 0.7, "word_bonus": 0.4}
+    )
 
     def search():
-        return beam_search(
-            log_probs, None, width, 3, language_model=graph, weight=0.7, word_bonus=0.4, hotwords=hotwords
-        )
+        return beam_search(log_probs, None, width, 3, hotwords=hotwords, **options)
 
     same_hypotheses(*both(search))
 

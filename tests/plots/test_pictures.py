@@ -2,16 +2,32 @@
 
 import errno
 import math
+import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from minicrnn.checkpoint import CheckpointError
 from minicrnn.crnn import CRNN
 from minicrnn.ctc import posteriors
-from minicrnn.plots import lattice, plot_all, plot_curves, plot_lattice, plot_reading, plot_reliability
+from minicrnn.errors import OptionError
+from minicrnn.plots import (
+    lattice,
+    plot_all,
+    plot_beam,
+    plot_curves,
+    plot_lattice,
+    plot_reading,
+    plot_reliability,
+    reading,
+)
+from minicrnn.plots.figures import new_figure
 from minicrnn.reader import Reader
 from minicrnn.scores import Evaluation, Prediction
 from minicrnn.text import Alphabet
@@ -117,6 +133,118 @@ def test_a_lattice_that_is_none(tmp_path):
         plot_lattice(emissions(0, 90, 3), "a" * 41, Alphabet("ab"), tmp_path / "l.png")
     with pytest.raises(ValueError, match="no path spells"):
         plot_lattice(emissions(0, 2, 3), "aa", Alphabet("ab"), tmp_path / "l.png")
+
+
+@pytest.mark.parametrize(
+    ("log_probs", "error", "said"),
+    [
+        (torch.zeros(0, 3), ValueError, "no frames"),
+        (
+            torch.zeros(5, 1, 3),
+            (ValueError, TypeError),
+            r"of one image: give log_probs|'log_probs'",
+        ),  # the types' check
+        (torch.zeros(5, 4), ValueError, "4 classes and the alphabet 3"),
+        (torch.full((5, 3), math.nan), ValueError, "NaN"),
+        (np.zeros((5, 3)), TypeError, "NumPy|'log_probs'"),
+    ],
+)
+def test_what_is_not_of_one_image_is_refused(tmp_path, log_probs, error, said):
+    with pytest.raises(error, match=said):
+        plot_lattice(log_probs, "a", Alphabet("ab"), tmp_path / "l.png")
+    with pytest.raises(error, match=said):
+        plot_beam(log_probs, Alphabet("ab"), tmp_path / "b.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_of_what_has_a_gradient(tmp_path):
+    log_probs, alphabet = emissions(1, 6, 3).requires_grad_(), Alphabet("ab")
+    plot_lattice(log_probs, "ab", alphabet, tmp_path / "l.png")
+    plot_beam(log_probs, alphabet, tmp_path / "b.png")
+    assert all(colours(path) > 20 for path in tmp_path.iterdir())
+
+
+def test_a_suffix_that_no_picture_has(tmp_path):
+    with pytest.raises(OptionError, match=r"\.docx"):
+        plot_lattice(emissions(1, 6, 3), "ab", Alphabet("ab"), tmp_path / "l.docx")
+    with pytest.raises(OptionError, match=r"\.docx"):
+        plot_beam(emissions(1, 6, 3), Alphabet("ab"), tmp_path / "l.docx")
+    with pytest.raises(OptionError, match=r"\.docx"):
+        plot_reading(reader_of("ab", "ab"), IMAGE, tmp_path / "l.docx")
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Figures of lattices and readings, which are not written."""
+    found: list[Figure] = []
+    for module in (lattice, reading):
+        monkeypatch.setattr(module, "save", lambda figure, path: found.append(figure))
+    return found
+
+
+@pytest.mark.parametrize(("text", "named"), [("", "the empty text"), ("ab", "“ab”"), ("b" * 40, f"“{'b' * 40}”")])
+@pytest.mark.parametrize("frames", [2, 90])
+def test_the_title_of_a_lattice_is_not_cut_off(figures, text, named, frames):
+    frames = max(frames, 2 * len(text))
+    plot_lattice(emissions(1, frames, 3), text, Alphabet("ab"), "l.png")
+    (title,) = (one for one in figures[0].axes[0].findobj(Text) if one.get_text().startswith("paths"))
+    assert title.get_text().replace("\n", " ").startswith(f"paths that spell {named}: area = γ")
+    figures[0].draw_without_rendering()
+    assert title.get_window_extent().x1 < figures[0].bbox.x1
+
+
+@pytest.mark.parametrize(("width", "rotation"), [(100, 0), (1400, 90)])
+def test_no_number_lies_on_another(figures, width, rotation):
+    """In 350 frames, two are close to each other: then numbers stand upright."""
+    image = np.random.default_rng(0).integers(0, 256, (32, width), dtype=np.uint8)
+    plot_reading(reader_of("abab", "ab"), image, "r.png")
+    figure = figures[0]
+    figure.draw_without_rendering()
+    numbers = [one for one in figure.axes[0].texts if one.get_text().isdigit()]
+    boxes = [one.get_window_extent() for one in numbers]
+    assert len(boxes) == 4
+    assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
+    assert {one.get_rotation() for one in numbers} == {rotation}
+
+
+def test_a_picture_of_an_image_that_is_narrower_than_a_frame(figures):
+    plot_reading(reader_of("a", "ab"), np.zeros((60, 2), np.uint8), "r.png")
+    assert figures[0].axes[0].get_xlim() == (0, 2)
+
+
+def test_marks_of_a_wide_image_do_not_merge(figures):
+    plot_reading(reader_of("ab", "ab"), np.zeros((32, 8000), np.uint8), "r.png")
+    axes = figures[0].axes
+    (marks,) = (one for one in axes[0].collections if isinstance(one, LineCollection))
+    assert 300 < len(marks.get_segments()) < 700
+    assert re.search(r"every \d+th is marked", axes[2].get_xlabel())
+
+
+def test_names_of_all_characters_or_where_there_is_room(figures):
+    """Of characters that are not one frame's width apart, the second is not named; the title says so."""
+    plot_reading(reader_of("ab", "ab"), np.zeros((32, 8000), np.uint8), "r.png")
+    assert [one.get_text() for one in figures[0].axes[0].texts][::2] == ["a"]
+    assert figures[0].axes[0].get_title(loc="left").endswith("in %, where there is room")
+    plot_reading(reader_of("ab", "ab"), IMAGE, "r.png")
+    assert [one.get_text() for one in figures[1].axes[0].texts][::2] == ["a", "b"]
+    assert figures[1].axes[0].get_title(loc="left").endswith("in %")
+
+
+def test_titles_name_the_empty_text(figures):
+    plot_reading(reader_of("", "ab"), IMAGE, "r.png")
+    assert figures[0].axes[2].get_title(loc="left") == "where each character of the empty text lies: γ, given the text"
+
+
+def test_a_text_too_long_for_a_lattice_has_the_other_pictures(tmp_path):
+    image = np.zeros((32, 400), np.uint8)
+    drawn = plot_all(reader_of("ab" * 21, "ab"), image, tmp_path / "all.png")
+    assert [path.name for path in drawn] == ["all.png", "all-beam.png"]
+    assert set(tmp_path.iterdir()) == set(drawn)
+
+
+def test_no_figure_is_too_large_to_be_written():
+    assert new_figure(10.0, 20.0).get_size_inches().tolist() == [10, 20]
+    assert new_figure(1000.0, 2000.0).get_size_inches().tolist() == [30, 100]
 
 
 def test_reliability(tmp_path):

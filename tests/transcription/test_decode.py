@@ -165,7 +165,7 @@ def same(one, other):
 
 def test_no_word_of_the_lexicon_fits():
     (one,) = read(emissions(0, frames=2, samples=1), lexicon=["aaab"], temperature=1.5)
-    assert one == ("", 0.0, 0.0, [], [], ())
+    assert one == ("", 0.0, 0.0, [], [], (), "trie")
 
 
 @given(seeds, temperatures, st.sampled_from([{}, {"beam": 9}, {"lexicon": ["ab", "bab"]}]))

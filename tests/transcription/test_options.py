@@ -18,11 +18,12 @@ ALPHABET = Alphabet("abc")
         ({"top_n": 0}, "top_n must be at least 1"),
         ({"beam": 0}, "beam must be at least 1"),
         ({"beam": 2, "top_n": 3}, "at least top_n, which is 3, not 2"),
-        ({"weight": -0.1}, "weight must be 0 or more"),
+        ({"weight": -0.1}, "weight must be from 0 to 1000, not -0.1"),
         ({"weight": float("inf")}, "weight"),
-        ({"word_bonus": float("nan")}, "word_bonus must be a finite number"),
-        ({"hotword_bonus": float("inf")}, "hotword_bonus must be 0 or more, and finite, not inf"),
-        ({"hotwords": ["ab"], "hotword_bonus": -3.0}, "hotword_bonus must be 0 or more"),
+        ({"word_bonus": float("nan")}, "word_bonus must be from -1000 to 1000, not nan"),
+        ({"word_bonus": -1e300}, "word_bonus must be from -1000 to 1000"),
+        ({"hotword_bonus": float("inf")}, "hotword_bonus must be from 0 to 1000, not inf"),
+        ({"hotwords": ["ab"], "hotword_bonus": -3.0}, "hotword_bonus must be from 0 to 1000"),
         ({"weight": 1.0}, "weight changes nothing without language_model"),
         ({"word_bonus": 1.0, "hotwords": ["ab"]}, "word_bonus changes nothing without language_model"),
         ({"hotword_bonus": 1.0}, "hotword_bonus changes nothing without hotwords"),
@@ -31,6 +32,8 @@ ALPHABET = Alphabet("abc")
         ({"hotwords": "ab"}, "hotwords must be a list"),
         ({"lexicon": ["ab"], "beam": 3}, "Give either"),
         ({"lexicon": ["ab"], "hotwords": ["ab"]}, "Give either"),
+        ({"lexicon": [["ab"]], "beam": 3}, "Give either"),
+        ({"lexicon": [None, None], "method": "bk-tree"}, "method changes nothing without lexicon"),
         ({"lexicon": "w.txt"}, r"Lexicon\.from_file\('w\.txt', reader\.alphabet\) for a file"),
     ],
 )
@@ -45,6 +48,10 @@ def test_a_bad_option_is_named(options, message):
         ("method", "guess", 'method must be "trie" or "bk-tree"'),
         ("beam", 2.5, "beam must be a whole number, not 2.5"),
         ("hotwords", None, "hotwords must be a list of texts, not None"),
+        ("hotwords", [1], r"hotwords must be a list of texts, not \[1\]"),
+        ("weight", "x", "weight must be a number, not 'x'"),
+        ("language_model", 5, "language_model must be an NGramModel, .*, not 5"),
+        ("lexicon", 5, "lexicon must be a Lexicon, words, or a list of these for the images, not 5"),
         ("language_model", "m.arpa", r"NGramModel\.read_arpa\('m\.arpa'\)"),
     ],
 )
@@ -53,6 +60,10 @@ def test_a_value_of_another_type(name, value, message):
     object.__setattr__(decoding, name, value)
     with pytest.raises(OptionError, match=message):
         decoding.__post_init__()
+
+
+def test_an_image_without_a_lexicon_is_read_by_the_other_options():
+    assert Decoding(lexicon=[["ab"], None], beam=3).beam_width == 3
 
 
 def test_an_unknown_option_is_named_with_those_that_there_are():
