@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from minicrnn.cli.common import app
+from minicrnn.cli.common import app, complain
 from minicrnn.ctc import NGramModel
 from minicrnn.ctc.lexicon_words import read_word_file
 from minicrnn.data import DataError
 from minicrnn.files import require_folder_of, require_no_input
+from minicrnn.text import printable
 
 
 class Unit(StrEnum):
@@ -40,7 +41,12 @@ def lm_command(
     except ValueError as error:  # names the file
         raise DataError(str(error)) from error
     weights: dict[str, int] = {}
-    for text, count in rows:
+    for number, (text, count) in enumerate(rows, start=1):
+        if "\t" in text:
+            raise DataError(
+                f"{texts}, line {number}: {printable(text[:60])}: what follows the tab is no count: give one text a "
+                "line, or a text, a tab and how often it occurs"
+            )
         if text.strip():
             weights[text] = weights.get(text, 0) + count
     if not weights:
@@ -55,4 +61,6 @@ def lm_command(
         raise DataError(f"{out}: cannot be written: {error.strerror or error}") from error
     empty = sum(not text.strip() for text, _ in rows)
     left_out = f", {empty:,} empty lines left out" if empty else ""
+    if model.order < order:
+        complain(f"the order is {model.order}, not {order}: no text is longer")
     print(f"{out}: {model!r} of {len(weights):,} texts{left_out}; perplexity on them {model.perplexity(weights):.2f}")

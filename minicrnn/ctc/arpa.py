@@ -16,6 +16,7 @@ Source: Stolcke, *SRILM: an extensible language modeling toolkit*, ICSLP 2002; i
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import inf, isfinite, log
 from pathlib import Path
 
@@ -25,24 +26,25 @@ from minicrnn.files import replace_file
 _LN10 = log(10)
 _NEVER = -99.0  # stands for log10 0
 _ROUNDED = 4e-7  # so much above 0 may a logarithm of 1 stand
-_COUNT = re.compile(r"ngram[ \t]+(\d+)[ \t]*=[ \t]*(\d+)")
-_SECTION = re.compile(r"\\(\d+)-grams:")
-_CODE_POINT = re.compile(r"<U\+([0-9A-F]{4,6})>")
+_COUNT = re.compile(r"ngram[ \t]+([0-9]+)[ \t]*=[ \t]*([0-9]+)")
+_SECTION = re.compile(r"\\([0-9]+)-grams:")
+_CODE_POINT = re.compile(r"<U\+([0-9A-F]{4,5}|10[0-9A-F]{4})>")
+_READ_OTHERWISE = re.compile(rf"<(?={_CODE_POINT.pattern[1:]}|UNK>)")  # where a symbol would become another one
 
 
 def escape(symbol: str) -> str:
-    """White space by its code point.
+    """White space, and what else does not show, by its code point.
 
-    >>> escape(" "), escape("a")
-    ('<U+0020>', 'a')
+    >>> escape(" "), escape("a"), escape("<U+0020>")
+    ('<U+0020>', 'a', '<U+003C>U+0020>')
     """
-    return f"<U+{ord(symbol):04X}>" if len(symbol) == 1 and (symbol.isspace() or not symbol.isprintable()) else symbol
+    symbol = _READ_OTHERWISE.sub("<U+003C>", symbol)
+    return "".join(f"<U+{ord(c):04X}>" if c.isspace() or not c.isprintable() else c for c in symbol)
 
 
 def unescape(symbol: str) -> str:
     """The inverse of :func:`escape`."""
-    match = _CODE_POINT.fullmatch(symbol)
-    return chr(int(match[1], 16)) if match else symbol
+    return _CODE_POINT.sub(lambda match: chr(int(match[1], 16)), symbol)
 
 
 def write(path: str | Path, log_probs: Mapping[NGram, float], backoffs: Mapping[NGram, float]) -> None:
@@ -63,49 +65,83 @@ def write(path: str | Path, log_probs: Mapping[NGram, float], backoffs: Mapping[
 
 
 def read(path: str | Path) -> tuple[dict[NGram, float], dict[NGram, float]]:
-    """Natural logarithms of probabilities and of back-off weights. Symbols stay as they are written, <UNK> aside.
+    """Natural logarithms of probabilities and of back-off weights.
 
     Raises:
-        ValueError: naming the line, for what is no ARPA file; and for n-grams missing at the end.
+        ValueError: naming the line, for what is no ARPA file or a damaged one.
         OSError: the file cannot be read.
     """
-    log_probs: dict[NGram, float] = {}
-    backoffs: dict[NGram, float] = {}
-    promised: dict[int, int] = {}
-    order = -1  # −1 before \data\, 0 in it
-    with Path(path).open(encoding="utf-8", newline="\n") as file:
+    contents, number = _Contents(), 0
+    with Path(path).open("rb") as file:
         for number, line in enumerate(file, start=1):
-            text = line.strip(" \t\r\n")
+            text = repr(line)
             try:
-                if order < 0 or not text:
-                    order = max(order, 0 if text == "\\data\\" else order)
-                elif text == "\\end\\":
-                    break
-                elif match := _SECTION.fullmatch(text):
-                    order = int(match[1])
-                elif order == 0:
-                    promised.update([_count(text)])
-                else:
-                    ngram, log_prob, backoff = _entry(text, order)
-                    if ngram in log_probs:
-                        raise ValueError("the n-gram is there already")
-                    log_probs[ngram] = log_prob
-                    if backoff != 0:
-                        backoffs[ngram] = backoff
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip(" \t\r\n")
+                contents.take(text, number)
+            except UnicodeDecodeError:
+                raise ValueError(f"{path}, line {number}: not UTF-8: {line[:60]!r}. Convert the file first") from None
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {text[:60]!r}: {error}") from None
+            if contents.ended:
+                break
+    if not contents.ended:
+        raise ValueError(f"{path}, line {number}: not a whole ARPA file: it has no \\data\\ or no \\end\\")
+    for order, (count, number) in contents.promised.items():
+        if count != contents.found.get(order, 0):
+            holds = f"the file holds {contents.found.get(order, 0)}"
+            raise ValueError(f"{path}, line {number}: {count} n-grams of order {order} are promised, and {holds}")
+    return contents.log_probs, contents.backoffs
+
+
+@dataclass
+class _Contents:
+    """What the lines so far have said. section: −1 before \\data\\, 0 in it, then the order of the n-grams."""
+
+    log_probs: dict[NGram, float] = field(default_factory=dict)
+    backoffs: dict[NGram, float] = field(default_factory=dict)
+    promised: dict[int, tuple[int, int]] = field(default_factory=dict)  # by order: how many, and the line that says so
+    found: dict[int, int] = field(default_factory=dict)
+    section: int = -1
+    ended: bool = False
+
+    def take(self, text: str, number: int) -> None:
+        """One line more."""
+        if self.section < 0 or not text:
+            self.section = max(self.section, 0 if text == "\\data\\" else -1)
+        elif text == "\\end\\":
+            self.ended = True
+        elif match := _SECTION.fullmatch(text):
+            self._begin(int(match[1]))
+        elif self.section == 0:
+            self._promise(text, number)
         else:
-            raise ValueError(f"{path}: not a whole ARPA file: it has no \\data\\ or no \\end\\")
-    found = {n: sum(len(ngram) == n for ngram in log_probs) for n in promised}
-    if found != promised or sum(promised.values()) != len(log_probs):
-        raise ValueError(f"{path}: the file promises {promised} n-grams by order, and holds {found}")
-    return log_probs, backoffs
+            self._add(text)
 
+    def _promise(self, text: str, number: int) -> None:
+        if not (match := _COUNT.fullmatch(text)):
+            raise ValueError("expected a line such as ngram 1=27")
+        if int(match[1]) in self.promised:
+            raise ValueError(f"line {self.promised[int(match[1])][1]} has the number of these n-grams already")
+        self.promised[int(match[1])] = int(match[2]), number
 
-def _count(text: str) -> tuple[int, int]:
-    if not (match := _COUNT.fullmatch(text)):
-        raise ValueError("expected a line such as ngram 1=27")
-    return int(match[1]), int(match[2])
+    def _begin(self, order: int) -> None:
+        if order != self.section + 1:
+            raise ValueError(f"expected \\{self.section + 1}-grams: or \\end\\: the orders follow each other from 1")
+        if order not in self.promised:
+            raise ValueError(f"the head of the file has no line ngram {order}=…")
+        self.section, self.found[order] = order, 0
+
+    def _add(self, text: str) -> None:
+        ngram, log_prob, backoff = _entry(text, self.section)
+        if ngram in self.log_probs:
+            raise ValueError("the n-gram is there already")
+        # A start is history alone: it needs no probability.
+        if unknown := [one for one in ngram if len(ngram) > 1 and one != START and (one,) not in self.log_probs]:
+            raise ValueError(f"{unknown[0]!r} is none of the 1-grams")
+        self.log_probs[ngram] = log_prob
+        self.found[self.section] += 1
+        if backoff != 0:
+            self.backoffs[ngram] = backoff
 
 
 def _entry(text: str, order: int) -> tuple[NGram, float, float]:
@@ -118,18 +154,15 @@ def _entry(text: str, order: int) -> tuple[NGram, float, float]:
     log10 = _number(first)
     if not log10 <= _ROUNDED:  # NaN is not, either
         raise ValueError(f"log10 of the probability is {first}, it must be 0 or less")
-    return _ngram(rest[:order]), -inf if log10 <= _NEVER else log10 * _LN10, backoff
+    ngram = tuple(UNKNOWN if symbol == "<UNK>" else unescape(symbol) for symbol in rest[:order])
+    return ngram, -inf if log10 <= _NEVER else log10 * _LN10, backoff
 
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return float(text.replace("_", "?"))  # Python's numbers may have underscores, those of ARPA files not
     except ValueError:
         raise ValueError(f"{text!r} is not a number") from None
-
-
-def _ngram(symbols: list[str]) -> NGram:
-    return tuple(UNKNOWN if symbol == "<UNK>" else symbol for symbol in symbols)
 
 
 def _log10(value: float) -> str:

@@ -13,13 +13,16 @@ Source: Chen and Goodman, *An empirical study of smoothing techniques for langua
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, inf, isfinite
+from operator import index
 from pathlib import Path
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 from minicrnn.ctc import arpa, kneser_ney
 from minicrnn.ctc.kneser_ney import END, START, UNKNOWN, NGram
+from minicrnn.ctc.lexicon_words import Words
 from minicrnn.ctc.ngram_graph import NGramGraph
 from minicrnn.ctc.ngram_states import graph_of
+from minicrnn.ctc.targets import checked_count
 
 Unit = Literal["character", "word"]
 
@@ -37,7 +40,8 @@ class NGramModel:
         unit: as given.
 
     Raises:
-        ValueError: no n-gram, a probability above 1 or not a number, an unknown unit.
+        ValueError: no n-gram, a probability above 1 or not a number, a back-off weight that is not a number, an unknown
+            unit.
 
     >>> model = NGramModel.train(["abab", "abba", "ab"], order=2)
     >>> round(model.log_prob("ab"), 3), round(model.log_prob("ba"), 3)
@@ -52,14 +56,20 @@ class NGramModel:
         for ngram, value in log_probs.items():
             if not value <= 1e-6:  # files round; NaN is not ≤ either
                 raise ValueError(f"ln p of {' '.join(ngram)!r} is {value}: a probability is in [0, 1]")
+        for history, value in backoffs.items():
+            if not value < inf:
+                raise ValueError(f"ln of the back-off weight of {' '.join(history)!r} is {value}, which is no number")
         self.unit = unit
         self.order = max(map(len, log_probs))
-        self._log_probs, self._backoffs = dict(log_probs), dict(backoffs)
+        self._log_probs = dict(log_probs)
+        # Some programs write weights of the longest n-grams, too; no history is as long.
+        self._backoffs = {history: value for history, value in backoffs.items() if len(history) < self.order}
+        self._end = (END,) if (END,) in log_probs else ()
 
     @classmethod
     def train(
         cls,
-        texts: Iterable[str] | Mapping[str, int],
+        texts: Words,
         order: int = 5,
         *,
         unit: Unit = "character",
@@ -75,14 +85,14 @@ class NGramModel:
 
         Raises:
             ValueError: no texts; an order below 1; a negative count; a word that is <s>, </s> or <unk>.
-            TypeError: one text where several are asked for; a text that is no string.
+            TypeError: one text where several are asked for; a text that is no string; an order or a count that is not a
+                whole number.
 
         Source: :mod:`minicrnn.ctc.kneser_ney`.
         """
         if isinstance(texts, str):
             raise TypeError(f"give an iterable of texts, or [{texts[:20]!r}] for a single one")
-        if order < 1:
-            raise ValueError(f"order is {order}, it must be 1 or more")
+        order = checked_count("order", order)
         weighted = texts.items() if isinstance(texts, Mapping) else ((text, 1) for text in texts)
         counts = kneser_ney.count_ngrams((_checked(text, count, unit) for text, count in weighted), order)
         if not counts[0]:
@@ -93,8 +103,9 @@ class NGramModel:
     def read_arpa(cls, path: str | Path, unit: Unit | None = None) -> "NGramModel":
         """Read an ARPA file, as KenLM, SRILM and :meth:`write_arpa` write it.
 
-        unit: if None, "character" where every symbol is a single one, and "word" otherwise. In models of characters
-        <U+0020> is the character of that code point, here the space; ARPA parts symbols by white space.
+        unit: if None, "character" where every symbol is a single one, and "word" otherwise. <U+0020> is the character
+        of that code point, here the space; ARPA parts symbols by white space. A model without </s> is one that does not
+        say where texts end: they are not charged for ending.
 
         Raises:
             ValueError: not an ARPA file, or a damaged one, naming the line.
@@ -102,10 +113,7 @@ class NGramModel:
         """
         log_probs, backoffs = arpa.read(path)
         if unit is None:
-            unit = "character" if all(len(arpa.unescape(symbol)) == 1 for symbol in _own(log_probs)) else "word"
-        if unit == "character":
-            log_probs = {tuple(map(arpa.unescape, ngram)): value for ngram, value in log_probs.items()}
-            backoffs = {tuple(map(arpa.unescape, history)): value for history, value in backoffs.items()}
+            unit = "character" if all(len(symbol) == 1 for symbol in _own(log_probs)) else "word"
         return cls(log_probs, backoffs, unit)
 
     def write_arpa(self, path: str | Path) -> None:
@@ -139,15 +147,16 @@ class NGramModel:
         return log_prob + self._log_probs[*context, known]
 
     def log_prob(self, text: str) -> float:
-        """ln p(text), with its end, in nats."""
-        symbols = (START, *_symbols(text, self.unit), END)
-        return sum(self.next_log_prob(symbols[max(0, i - self.order) : i], symbols[i]) for i in range(1, len(symbols)))
+        """ln p(text), with its end if the model has </s>, in nats."""
+        symbols = (START, *_symbols(text, self.unit), *self._end)
+        steps = (self.next_log_prob(symbols[max(0, i - self.order) : i], symbols[i]) for i in range(1, len(symbols)))
+        return sum(steps, 0.0)
 
     def perplexity(self, texts: Iterable[str]) -> float:
-        """exp of the mean of −ln p over the symbols of some texts and their ends.
+        """exp of the mean of −ln p over the symbols of some texts and their ends, if the model has </s>.
 
         Raises:
-            ValueError: there are no texts.
+            ValueError: there are no texts, or no symbols in them.
             TypeError: one text where several are asked for.
         """
         if isinstance(texts, str):
@@ -155,7 +164,7 @@ class NGramModel:
         total, symbols = 0.0, 0
         for text in texts:
             total += self.log_prob(text)
-            symbols += len(_symbols(text, self.unit)) + 1
+            symbols += len(_symbols(text, self.unit)) + len(self._end)
         if symbols == 0:
             raise ValueError("there are no texts to take a perplexity of")
         return exp(-total / symbols) if isfinite(total) else inf
@@ -164,7 +173,8 @@ class NGramModel:
         """The model for the beam search, which knows symbols by number: ``symbols[i]`` is number i.
 
         None is a number that no symbol has, as the blank's: ``model.graph([None, *alphabet.characters])``. Symbols
-        that the model does not know have the probability of <unk>; the number of the end is ``len(symbols)``.
+        that the model does not know have the probability of <unk>; the number of the end is ``len(symbols)``, or −1 if
+        the model has no </s>.
         """
         return graph_of(self._log_probs, self._backoffs, symbols)
 
@@ -183,13 +193,15 @@ def _symbols(text: str, unit: Unit) -> NGram:
     return tuple(text) if unit == "character" else tuple(text.split())
 
 
-def _checked(text: str, count: int, unit: Unit) -> tuple[NGram, int]:
+def _checked(text: str, count: SupportsIndex, unit: Unit) -> tuple[NGram, int]:
     if not isinstance(text, str):
         raise TypeError(f"a text is {text!r}, not a string")
+    if not isinstance(count, SupportsIndex):
+        raise TypeError(f"text {text[:40]!r} has a count of {count!r}, which is not a whole number")
     symbols = _symbols(text, unit)
-    if count < 0:
+    if index(count) < 0:
         raise ValueError(f"text {text[:40]!r} has a count of {count}")
     for special in (START, END, UNKNOWN):
         if unit == "word" and special in symbols:
             raise ValueError(f"the text {text[:40]!r} has the word {special}, which means something else")
-    return symbols, count
+    return symbols, index(count)

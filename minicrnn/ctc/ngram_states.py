@@ -17,12 +17,15 @@ from minicrnn.ctc.ngram_graph import NGramGraph
 def graph_of(
     log_probs: Mapping[NGram, float], backoffs: Mapping[NGram, float], symbols: Sequence[str | None]
 ) -> NGramGraph:
-    """The automaton. ``symbols[i]`` has the number i, None has none; the end has the number ``len(symbols)``."""
+    """The automaton. ``symbols[i]`` has the number i, None has none; the end has the number ``len(symbols)``, or −1 if
+    the model has none.
+    """
     numbers: defaultdict[str, list[int]] = defaultdict(list)
     for number, symbol in enumerate(symbols):
         if symbol is not None:
             numbers[symbol if (symbol,) in log_probs else UNKNOWN].append(number)
-    numbers[END].append(len(symbols))
+    end = len(symbols) if (END,) in log_probs else -1
+    numbers[END] = [end] if end >= 0 else []
     numbers.pop(START, None)  # no text goes on with a start
 
     arcs: dict[NGram, list[tuple[int, float, NGram]]] = {(): []}
@@ -47,5 +50,5 @@ def graph_of(
         backoff_log_prob=np.array([backoffs.get(history, 0.0) for history in histories], np.float32),
         backoff_state=np.array([longest_state(h[1:]) if h else -1 for h in histories], np.int32),
         start=longest_state((START,)),
-        end_symbol=len(symbols),
+        end_symbol=end,
     )

@@ -34,8 +34,6 @@ def read_language_model(path: str | Path) -> NGramModel:
         return NGramModel.read_arpa(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text file ({error}); an ARPA file is one") from error
     except ValueError as error:
         raise DataError(str(error)) from error
 

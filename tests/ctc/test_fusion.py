@@ -87,7 +87,8 @@ def test_a_model_of_words(seed, T, unknown, ends):
 @given(seeds, st.lists(st.lists(st.integers(1, 2), min_size=1, max_size=3), max_size=4), st.sampled_from([1.5, 0.0]))
 def test_hotwords(seed, hotwords, bonus):
     log_probs = emissions(seed, 5, 3)
-    found = beam_search(log_probs, None, WIDE, WIDE, hotwords=hotwords, hotword_bonus=bonus)[0]
+    options = {"hotwords": hotwords, "hotword_bonus": bonus} if hotwords else {}
+    found = beam_search(log_probs, None, WIDE, WIDE, **options)[0]
     compare(found, log_probs, lambda text: bonus * naive.labels_in_hotwords(text, hotwords))
 
 
@@ -129,9 +130,8 @@ def test_a_new_model_or_bonus_takes_the_place_of_the_last():
     graphs = [random_graph(seed, range(1, 3), -1) for seed in (1, 2)]
     for graph in [*graphs, graphs[0], None]:
         for bonus in (1.0, 2.0):
-            found = beam_search(
-                log_probs, None, WIDE, WIDE, language_model=graph, weight=1.0, hotwords=[[1, 2]], hotword_bonus=bonus
-            )[0]
+            model = {} if graph is None else {"language_model": graph, "weight": 1.0}
+            found = beam_search(log_probs, None, WIDE, WIDE, hotwords=[[1, 2]], hotword_bonus=bonus, **model)[0]
             for one in found:
                 added = bonus * naive.labels_in_hotwords(tuple(one.labels), [[1, 2]])
                 added += naive.sequence_log_prob(graph, one.labels) if graph else 0.0

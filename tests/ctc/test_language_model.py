@@ -1,13 +1,14 @@
-"""The n-gram model: against the naive definition and by hand; that it sums to one; its ARPA files and its graph."""
+"""The n-gram model: against the naive definition and by hand; that it sums to one; its graph."""
 
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minicrnn.ctc import NGramModel
+from minicrnn.ctc import NGramModel, beam_search
 from minicrnn.naive import kneser_ney as naive
 
 SPECIAL = ["</s>", "<unk>"]
@@ -108,78 +109,10 @@ def test_words():
     assert repr(model) == f"NGramModel(words, order 3, {len(model._log_probs)} n-grams)"
 
 
-@given(st.lists(st.text("ab é\t\u3000", max_size=5), min_size=1, max_size=8), orders, st.text("ab éx", max_size=6))
-def test_written_and_read(tmp_path_factory, given_texts, order, text):
-    path = tmp_path_factory.mktemp("arpa") / "model.arpa"
-    model = NGramModel.train(given_texts, order)
-    model.write_arpa(path)
-    read = NGramModel.read_arpa(path)
-    assert (read.symbols, read.order, read.unit) == (model.symbols, model.order, "character")
-    # Nine digits in each logarithm.
-    assert read.log_prob(text) == pytest.approx(model.log_prob(text), rel=1e-7)
-
-
-KENLM = """
-\\data\\
-ngram 1=5
-ngram 2=3
-
-\\1-grams:
--1.0\t<unk>\t0
-0\t<s>\t-0.30103
--0.5 the -0.25
--0.75\tcat
--0.6\t</s>\t0
-
-\\2-grams:
--0.1\t<s> the
--0.2\tthe cat
--99\tthe the
-
-\\end\\
-"""
-
-
-def test_a_file_by_hand(tmp_path):
-    path = tmp_path / "model.arpa"
-    path.write_text(KENLM)
-    model = NGramModel.read_arpa(path)
-    assert (model.unit, model.order, model.symbols) == ("word", 2, ("cat", "the"))
-    assert model.log_prob("the cat") / math.log(10) == pytest.approx(-0.1 - 0.2 - 0.6)
-    assert model.log_prob("cat dog") / math.log(10) == pytest.approx(-0.30103 - 0.75 - 1.0 - 0.6)
-    assert model.log_prob("the dog") / math.log(10) == pytest.approx(-0.1 - 0.25 - 1.0 - 0.6)
-    assert model.log_prob("the the") == -math.inf
-    assert model.perplexity(["cat", "the the"]) == math.inf
-    path.write_text(KENLM.replace("-1.0\t<unk>\t0", "-1.0 <UNK>"))
-    assert NGramModel.read_arpa(path).log_prob("dog") == model.log_prob("dog")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("ngram 2=3", "ngram 2=4", "promises {1: 5, 2: 4} n-grams by order, and holds {1: 5, 2: 3}"),
-        ("ngram 2=3", "ngrams", r"line 4: 'ngrams': expected a line such as ngram 1=27"),
-        ("-0.75\tcat", "cat", "line 10: 'cat': expected a logarithm, 1 symbols"),
-        ("-0.75\tcat", "x\tcat", "line 10: .*'x' is not a number"),
-        ("-0.75\tcat", "-0.75\tthe", "line 10: .*the n-gram is there already"),
-        ("-0.75\tcat", "0.75\tcat", "line 10: .*log10 of the probability is 0.75, it must be 0 or less"),
-        ("-0.75\tcat", "nan\tcat", "line 10: .*log10 of the probability is nan"),
-        ("the -0.25", "the inf", "line 9: .*the back-off weight is inf, it must be finite"),
-        ("\\end\\", "", "not a whole ARPA file"),
-        ("\\data\\", "", "not a whole ARPA file"),
-    ],
-)
-def test_damaged_files_name_the_line(tmp_path, old, new, message):
-    path = tmp_path / "model.arpa"
-    path.write_text(KENLM.replace(old, new))
-    with pytest.raises(ValueError, match=message.replace("{", r"\{").replace("}", r"\}")):
-        NGramModel.read_arpa(path)
-
-
 def walk(graph, numbers):
     """ln p of symbols by their numbers and of the end, as the beam search reads the graph."""
     state, total = graph.start, 0.0
-    for number in [*numbers, graph.end_symbol]:
+    for number in [*numbers, graph.end_symbol] if graph.end_symbol >= 0 else numbers:
         while True:
             own = slice(graph.arc_begin[state], graph.arc_begin[state + 1])
             (places,) = np.nonzero(graph.arc_symbol[own] == number)
@@ -209,14 +142,29 @@ def test_the_graph_says_the_same(given_texts, order, text):
     assert graph.end_symbol == 5
 
 
-def test_the_graph_of_a_file(tmp_path):
-    path = tmp_path / "model.arpa"
-    path.write_text(KENLM)
-    model = NGramModel.read_arpa(path)
-    words = ["the", "cat", "dog", "<unk>"]
-    graph = model.graph(words)
-    for numbers in [[], [0, 1], [1, 2], [2, 1, 0], [0, 0], [3, 2]]:
-        assert walk(graph, numbers) == pytest.approx(model.log_prob(" ".join(words[i] for i in numbers)), rel=1e-6)
+@given(texts, orders, st.text("abcx", max_size=6), st.booleans())
+def test_a_model_may_not_say_where_texts_end(given_texts, order, text, knows_unknown):
+    """Then no text is charged for it, and the search reads with the model as with any other."""
+    whole = NGramModel.train(given_texts, order)
+    gone = {"</s>"} if knows_unknown else {"</s>", "<unk>"}
+    known = {ngram: p for ngram, p in whole._log_probs.items() if not gone & set(ngram)}
+    assume(known)
+    model = NGramModel(known, whole._backoffs, "character")
+    symbols = [None, *"abcx"]
+    graph = model.graph(symbols)
+    assert graph.end_symbol == -1
+    history = ("<s>", *text)
+    steps = [model.next_log_prob(history[:i], history[i]) for i in range(1, len(history))]
+    assert model.log_prob(text) == pytest.approx(sum(steps))
+    assert walk(graph, [symbols.index(character) for character in text]) == pytest.approx(sum(steps), rel=1e-6)
+
+
+def test_the_search_reads_with_a_model_that_does_not_say_where_texts_end():
+    whole = NGramModel.train(["aa", "a", "aba"], 2)
+    known = {ngram: p for ngram, p in whole._log_probs.items() if "</s>" not in ngram}
+    graph = NGramModel(known, whole._backoffs, "character").graph([None, "a", "b"])
+    log_probs = torch.tensor([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]).log()
+    assert beam_search(log_probs, language_model=graph)[0][0].labels == [1, 1]
 
 
 def test_what_cannot_be_asked():
@@ -226,8 +174,14 @@ def test_what_cannot_be_asked():
         NGramModel.train({"a": 0})
     with pytest.raises(ValueError, match="'a' has a count of -2"):
         NGramModel.train({"a": -2})
-    with pytest.raises(ValueError, match="order is 0"):
+    with pytest.raises(ValueError, match="order must be at least 1, not 0"):
         NGramModel.train(["a"], 0)
+    with pytest.raises(TypeError, match=r"order must be a whole number, not 2\.5|'order'"):
+        NGramModel.train(["a"], 2.5)
+    with pytest.raises(TypeError, match=r"'a' has a count of 1\.5, which is not a whole number|'count'"):
+        NGramModel.train({"a": 1.5})
+    with pytest.raises(ValueError, match="back-off weight of 'a' is nan"):
+        NGramModel({("a",): -1.0}, {("a",): math.nan}, "character")
     with pytest.raises(TypeError, match="iterable of texts"):
         NGramModel.train("abc")
     with pytest.raises(TypeError, match=r"a text is 1, not a string|texts"):
