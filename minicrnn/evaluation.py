@@ -181,7 +181,7 @@ def _prepared(options: Mapping[str, Any], alphabet: Alphabet, lexicons: Mapping[
     if isinstance(lexicon, str) and lexicon == EACH:
         if lexicons is None:
             raise OptionError('lexicon="each" needs lexicons')
-        Decoding.of(dict(options) | {"lexicon": [None]})
+        Decoding.of(dict(options) | {"lexicon": [[]]})  # any, so that the other options are checked
         return dict(options)
     return dict(options) | {"lexicon": Decoding.of(options).lexicons(1, alphabet)[0]}
 

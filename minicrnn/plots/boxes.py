@@ -17,11 +17,12 @@ _FLAT = 0.33  # and one that lies
 
 
 def draw_image(
-    axes: Axes, image: np.ndarray, reading: Reading, marks: Sequence[float], inch: float, wide: float
+    axes: Axes, image: np.ndarray, reading: Reading, share: str, marks: Sequence[float], inch: float, wide: float
 ) -> None:
     """Draw an image [h, w] with the boxes of its characters, and marks at its lower edge.
 
     Args:
+        share: of what the reading's confidence is a share.
         inch: how wide a pixel is, in inches.
         wide: the room for a line of the title, in inches.
     """
@@ -42,7 +43,7 @@ def draw_image(
     axes.set_yticks([])
     raw = reading.raw_confidence
     calibrated = f", calibrated; {raw:.1%} before" if raw is not None and raw != reading.confidence else ""
-    read = f"read with confidence {reading.confidence:.1%}{calibrated}"
+    read = f"read with confidence {reading.confidence:.1%}{share}{calibrated}"
     own = "; over each box its character, and how sure that one is, in %" if reading.characters else ""
     some = ", where there is room" if len(named) < len(reading.characters) else ""
     pad = 38 if reading.characters else 6  # points: a letter and its number

@@ -36,6 +36,7 @@ class _Look(NamedTuple):
     reading: Reading
     log_probs: Tensor  # [T, K] on the CPU
     edges: list[float]  # [T + 1] where frames end, in pixels of the image
+    share: str  # of what the confidence is a share, if not of all texts
 
 
 def _look(reader: Reader, source: ImageSource, options: dict[str, Any]) -> _Look:
@@ -43,7 +44,15 @@ def _look(reader: Reader, source: ImageSource, options: dict[str, Any]) -> _Look
     reading = reader.read([image], **options)[0]
     ((_, log_probs, lengths),) = reader.frames([image])
     edges = frame_edges(reading.frames, receptive_field(reader.model.windows()), reader._sizes(image))
-    return _Look(image, reading, log_probs[: int(lengths[0]), 0].cpu(), edges)
+    return _Look(image, reading, log_probs[: int(lengths[0]), 0].cpu(), edges, _share(reading, Decoding.of(options)))
+
+
+def _share(reading: Reading, decoding: Decoding) -> str:
+    if reading.method == "beam":
+        return " among the texts of the beam" if decoding.fuses else ""
+    return {"trie": " among the lexicon's words", "bk-tree": " among the near words of the lexicon"}.get(
+        reading.method, ""
+    )
 
 
 def picture_paths(path: str | Path) -> list[Path]:
@@ -72,8 +81,7 @@ def plot_all(reader: Reader, image: ImageSource, path: str | Path, **options: An
 
     Raises:
         ImageError, OptionError, TypeError: as :meth:`minicrnn.Reader.read`.
-        ValueError: a language model that is an automaton does not fit the alphabet, or a weight or a bonus is above
-            1000: as :func:`minicrnn.ctc.beam_search`.
+        ValueError: a language model that is an automaton does not fit the alphabet.
         OptionError: as :func:`minicrnn.plots.require_picture`.
         CheckpointError: a file cannot be written.
     """
@@ -140,7 +148,7 @@ def plot_reading(reader: Reader, image: ImageSource, path: str | Path, **options
 
 
 def _draw(look: _Look, alphabet: Alphabet, path: str | Path) -> None:
-    image, reading, log_probs, edges = look
+    image, reading, log_probs, edges, share = look
     labels = torch.tensor([alphabet.encode(reading.text)], dtype=torch.int64)
     sizes = torch.tensor([len(log_probs)]), torch.tensor([labels.shape[1]])
     gamma = posteriors(log_probs[:, None], labels, *sizes, per_label=True)[:, 0].numpy()
@@ -157,7 +165,7 @@ def _draw(look: _Look, alphabet: Alphabet, path: str | Path) -> None:
     every = max(1, math.ceil(_MARK / (inch * (edges[1] - edges[0]))))
     figure = new_figure(wide, 1.6 + 0.32 * sum(rows))
     strips = figure.subplots(3, 1, sharex=True, height_ratios=rows)
-    draw_image(strips[0], image, reading, edges[::every], inch, wide - 1)
+    draw_image(strips[0], image, reading, share, edges[::every], inch, wide - 1)
     strips[0].set_xlim(left, right)
     _heat(figure, strips[1], edges, said, names, ["what each frame says: probability of each character"])
     title = wrapped([f"where each character of {quoted(reading.text)} lies: γ, given the text"], wide - 1)

@@ -235,6 +235,23 @@ def test_titles_name_the_empty_text(figures):
     assert figures[0].axes[2].get_title(loc="left") == "where each character of the empty text lies: γ, given the text"
 
 
+@pytest.mark.parametrize(
+    ("options", "share"),
+    [
+        ({}, ""),
+        ({"beam": 3}, ""),
+        ({"hotwords": ["ab"]}, " among the texts of the beam"),
+        ({"lexicon": ["ab", "b"]}, " among the lexicon's words"),
+        ({"lexicon": ["ab", "b"], "method": "bk-tree"}, " among the near words of the lexicon"),
+    ],
+    ids=str,
+)
+def test_the_title_says_of_what_the_confidence_is_a_share(figures, options, share):
+    reading = plot_reading(reader_of("ab", "ab"), IMAGE, "r.png", **options)
+    title = figures[0].axes[0].get_title(loc="left").replace("\n", " ")
+    assert title.startswith(f"read with confidence {reading.confidence:.1%}{share};")
+
+
 def test_a_text_too_long_for_a_lattice_has_the_other_pictures(tmp_path):
     image = np.zeros((32, 400), np.uint8)
     drawn = plot_all(reader_of("ab" * 21, "ab"), image, tmp_path / "all.png")
