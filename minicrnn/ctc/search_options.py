@@ -1,6 +1,6 @@
 """What a beam search is asked for, checked before it runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, SupportsFloat, SupportsIndex
 
 from minicrnn.ctc.fusion import LanguageModel
@@ -44,6 +44,8 @@ def check_fusion(
     """
     require_number("weight", weight, 0.0)
     require_number("word_bonus", word_bonus, -LARGEST)
+    if isinstance(hotwords, str) or not isinstance(hotwords, Collection):
+        raise TypeError(f"hotwords must be a list of texts as labels, not {hotwords!r}")
     # A bonus counts from a hotword's first label, so a negative one would throw out what only begins like it.
     require_number("hotword_bonus", hotword_bonus, 0.0)
     for name, value, default, needed, there in (

@@ -208,6 +208,22 @@ def test_a_model_is_not_yet_a_graph():
         check_fusion(3, 0, NGramModel.train(["ab"], 2), 0.5, 0.0, [], 1.5)
 
 
+@pytest.mark.parametrize(
+    ("hotwords", "message"),
+    [
+        (5, "hotwords must be a list of texts as labels, not 5|'hotwords'"),  # the second where types are checked
+        ("ab", "hotwords must be a list of texts as labels, not 'ab'|'hotwords'"),
+        (["ab"], "hotword 0 'ab' is a string|'hotwords'"),
+        ([1], "hotword 0 is 1: give a list of labels|'hotwords'"),
+        ([[1.5]], "hotword 0: 1.5 is no label|'hotwords'"),
+    ],
+    ids=str,
+)
+def test_hotwords_that_are_none(hotwords, message):
+    with pytest.raises(TypeError, match=message):
+        beam_search(torch.zeros(4, 2, 3), hotwords=hotwords)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_nan_and_infinity_name_the_sample(value):
     log_probs = torch.zeros(4, 2, 3)
