@@ -279,14 +279,15 @@ def test_a_language_model_from_a_list(tmp_path, capsys):
     assert run("lm", tmp_path / "lines.txt", tmp_path / "w.arpa", "--unit", "word") == 0
     assert NGramModel.read_arpa(tmp_path / "w.arpa").unit == "word"
     assert run("lm", tmp_path / "none", tmp_path / "x.arpa") == 1
-    capsys.readouterr()
+    assert "none: cannot be read: No such file" in capsys.readouterr().err
     assert run("lm", tmp_path / "w.txt", tmp_path / "m.arpa", "--order", 50) == 0
     assert "the order is 6, not 50: no text is longer" in capsys.readouterr().err
-    for line in ("cab\t-3", "0.png\tcab"):
+    for line in ("cab\t-3", "cab\t1.5", "0.png\tcab"):
         (tmp_path / "tabs.txt").write_text(f"face\n{line}\n")
         assert run("lm", tmp_path / "tabs.txt", tmp_path / "x.arpa") == 1
         assert "tabs.txt, line 2: " in (said := capsys.readouterr().err)
-        assert "what follows the tab is no count" in said
+        assert "what follows the tab is no count: give one text a line, or a text, a tab" in said
+    assert not (tmp_path / "x.arpa").exists()
     (tmp_path / "empty.txt").write_text("\n\n")
     assert run("lm", tmp_path / "empty.txt", tmp_path / "x.arpa") == 1
     assert "no texts" in capsys.readouterr().err

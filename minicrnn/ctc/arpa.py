@@ -85,11 +85,14 @@ def read(path: str | Path) -> tuple[dict[NGram, float], dict[NGram, float]]:
             if contents.ended:
                 break
     if not contents.ended:
-        raise ValueError(f"{path}, line {number}: not a whole ARPA file: it has no \\data\\ or no \\end\\")
-    for order, (count, number) in contents.promised.items():
+        where = f"line {number}" if number else "an empty file"
+        raise ValueError(f"{path}, {where}: not a whole ARPA file: it has no \\data\\ or no \\end\\")
+    for order, (count, promise) in contents.promised.items():
         if count != contents.found.get(order, 0):
             holds = f"the file holds {contents.found.get(order, 0)}"
-            raise ValueError(f"{path}, line {number}: {count} n-grams of order {order} are promised, and {holds}")
+            raise ValueError(f"{path}, line {promise}: {count} n-grams of order {order} are promised, and {holds}")
+    if not contents.log_probs:
+        raise ValueError(f"{path}, line {number}: the file ends here and has no n-grams")
     return contents.log_probs, contents.backoffs
 
 
@@ -159,8 +162,8 @@ def _entry(text: str, order: int) -> tuple[NGram, float, float]:
 
 
 def _number(text: str) -> float:
-    try:
-        return float(text.replace("_", "?"))  # Python's numbers may have underscores, those of ARPA files not
+    try:  # Python's numbers may have underscores and other scripts' digits, those of ARPA files not
+        return float(text.replace("_", "?").encode("ascii", "replace"))
     except ValueError:
         raise ValueError(f"{text!r} is not a number") from None
 

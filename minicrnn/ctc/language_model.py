@@ -26,6 +26,8 @@ from minicrnn.ctc.targets import checked_count
 
 Unit = Literal["character", "word"]
 
+_LARGEST_COUNT = 2**63 - 1
+
 
 class NGramModel:
     """Probabilities of n-grams, with back-off. Made by :meth:`train` or :meth:`read_arpa`.
@@ -40,7 +42,7 @@ class NGramModel:
         unit: as given.
 
     Raises:
-        ValueError: no n-gram, a probability above 1 or not a number, a back-off weight that is not a number, an unknown
+        ValueError: no n-gram, a probability above 1 or not a number, a back-off weight that is not finite, an unknown
             unit.
 
     >>> model = NGramModel.train(["abab", "abba", "ab"], order=2)
@@ -57,8 +59,8 @@ class NGramModel:
             if not value <= 1e-6:  # files round; NaN is not ≤ either
                 raise ValueError(f"ln p of {' '.join(ngram)!r} is {value}: a probability is in [0, 1]")
         for history, value in backoffs.items():
-            if not value < inf:
-                raise ValueError(f"ln of the back-off weight of {' '.join(history)!r} is {value}, which is no number")
+            if not isfinite(value):
+                raise ValueError(f"ln of the back-off weight of {' '.join(history)!r} is {value}, it must be finite")
         self.unit = unit
         self.order = max(map(len, log_probs))
         self._log_probs = dict(log_probs)
@@ -84,7 +86,8 @@ class NGramModel:
             vocabulary: symbols to know besides those seen.
 
         Raises:
-            ValueError: no texts; an order below 1; a negative count; a word that is <s>, </s> or <unk>.
+            ValueError: no texts; an order below 1; a count that is negative or beyond int64; a word that is <s>, </s>
+                or <unk>; what is no single symbol in ``vocabulary``.
             TypeError: one text where several are asked for; a text that is no string; an order or a count that is not a
                 whole number.
 
@@ -93,6 +96,7 @@ class NGramModel:
         if isinstance(texts, str):
             raise TypeError(f"give an iterable of texts, or [{texts[:20]!r}] for a single one")
         order = checked_count("order", order)
+        vocabulary = [_checked_symbol(symbol, unit) for symbol in vocabulary]
         weighted = texts.items() if isinstance(texts, Mapping) else ((text, 1) for text in texts)
         counts = kneser_ney.count_ngrams((_checked(text, count, unit) for text, count in weighted), order)
         if not counts[0]:
@@ -147,8 +151,9 @@ class NGramModel:
         return log_prob + self._log_probs[*context, known]
 
     def log_prob(self, text: str) -> float:
-        """ln p(text), with its end if the model has </s>, in nats."""
-        symbols = (START, *_symbols(text, self.unit), *self._end)
+        """ln p(text), with its end if the model has </s>, in nats. Words that read <s> or </s> are unknown ones."""
+        own = (UNKNOWN if symbol in (START, END) else symbol for symbol in _symbols(text, self.unit))
+        symbols = (START, *own, *self._end)
         steps = (self.next_log_prob(symbols[max(0, i - self.order) : i], symbols[i]) for i in range(1, len(symbols)))
         return sum(steps, 0.0)
 
@@ -173,8 +178,8 @@ class NGramModel:
         """The model for the beam search, which knows symbols by number: ``symbols[i]`` is number i.
 
         None is a number that no symbol has, as the blank's: ``model.graph([None, *alphabet.characters])``. Symbols
-        that the model does not know have the probability of <unk>; the number of the end is ``len(symbols)``, or −1 if
-        the model has no </s>.
+        that the model does not know, <s> and </s> among them, have the probability of <unk>; the number of the end is
+        ``len(symbols)``, or −1 if the model has no </s>.
         """
         return graph_of(self._log_probs, self._backoffs, symbols)
 
@@ -193,7 +198,7 @@ def _symbols(text: str, unit: Unit) -> NGram:
     return tuple(text) if unit == "character" else tuple(text.split())
 
 
-def _checked(text: str, count: SupportsIndex, unit: Unit) -> tuple[NGram, int]:
+def _checked(text: object, count: object, unit: Unit) -> tuple[NGram, int]:
     if not isinstance(text, str):
         raise TypeError(f"a text is {text!r}, not a string")
     if not isinstance(count, SupportsIndex):
@@ -201,7 +206,15 @@ def _checked(text: str, count: SupportsIndex, unit: Unit) -> tuple[NGram, int]:
     symbols = _symbols(text, unit)
     if index(count) < 0:
         raise ValueError(f"text {text[:40]!r} has a count of {count}")
+    if index(count) > _LARGEST_COUNT:  # its share of all counts is a float, which larger ones overflow
+        raise ValueError(f"text {text[:40]!r} has a count that int64 cannot hold: divide all counts by the same number")
     for special in (START, END, UNKNOWN):
         if unit == "word" and special in symbols:
             raise ValueError(f"the text {text[:40]!r} has the word {special}, which means something else")
     return symbols, index(count)
+
+
+def _checked_symbol(symbol: str, unit: Unit) -> str:
+    if _checked(symbol, 1, unit)[0] != (symbol,):
+        raise ValueError(f"the vocabulary has {symbol[:40]!r}, which is not one {unit}")
+    return symbol

@@ -23,10 +23,11 @@ def graph_of(
     numbers: defaultdict[str, list[int]] = defaultdict(list)
     for number, symbol in enumerate(symbols):
         if symbol is not None:
-            numbers[symbol if (symbol,) in log_probs else UNKNOWN].append(number)
+            known = (symbol,) in log_probs and symbol not in (START, END)  # which no text holds, only has around it
+            numbers[symbol if known else UNKNOWN].append(number)
     end = len(symbols) if (END,) in log_probs else -1
-    numbers[END] = [end] if end >= 0 else []
-    numbers.pop(START, None)  # no text goes on with a start
+    if end >= 0:
+        numbers[END] = [end]
 
     arcs: dict[NGram, list[tuple[int, float, NGram]]] = {(): []}
     arcs.update((history, []) for history in backoffs)

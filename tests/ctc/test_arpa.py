@@ -12,7 +12,7 @@ from tests.ctc.test_language_model import orders, walk
 
 # White space of several kinds, what does not show, and what reads like something else.
 NASTY = st.one_of(
-    st.text("ab é\t\u3000\u00a0\u200b\x00<>U+0\\", max_size=6),
+    st.text("ab é\t\u3000\u00a0\u200b\u2028\ufeff\x85\x00<>U+0\\", max_size=6),
     st.sampled_from(
         ["<U+0020>", "<U+003C>U+0020>", "<UNK>", "a<UNK>", "\\end\\", "\\data\\", "\\1-grams:", "ngram 1=2"]
     ),
@@ -92,6 +92,7 @@ def test_a_file_by_hand(tmp_path):
         ("ngram 2=3", "ngram 2=4", "line 4: 4 n-grams of order 2 are promised, and the file holds 3"),
         ("ngram 2=3", "ngram 2=3\nngram 3=0\nngram 2=3", "line 6: .*line 4 has the number of these n-grams already"),
         ("ngram 2=3", "ngram 2=3\nngram 3=1", "line 5: 1 n-grams of order 3 are promised, and the file holds 0"),
+        ("ngram 1=5", "ngram 1=6", "line 3: 6 n-grams of order 1 are promised, and the file holds 5"),
         ("ngram 2=3\n", "", r"line 12: .*the head of the file has no line ngram 2="),
         ("ngram 2=3", "ngrams", r"line 4: 'ngrams': expected a line such as ngram 1=27"),
         ("-0.75\tcat", "cat", "line 10: 'cat': expected a logarithm, 1 symbols"),
@@ -101,16 +102,19 @@ def test_a_file_by_hand(tmp_path):
         ("-0.75\tcat", "nan\tcat", "line 10: .*log10 of the probability is nan"),
         ("the -0.25", "the inf", "line 9: .*the back-off weight is inf, it must be finite"),
         ("-0.75\tcat", "-0_7\tcat", "line 10: .*'-0_7' is not a number"),
+        ("-0.75\tcat", "-\u0661\tcat", "line 10: .*'-\u0661' is not a number"),
         ("-0.1\t<s> the", "-0.1\t<s> a", "line 14: .*'a' is none of the 1-grams"),
         ("\\2-grams:", "\\1-grams:", r"line 13: .*expected \\2-grams: or \\end\\"),
         ("\\2-grams:", "\\3-grams:", r"line 13: .*expected \\2-grams: or \\end\\"),
         ("\\end\\", "", "line 18: not a whole ARPA file"),
         ("\\data\\", "", "line 18: not a whole ARPA file"),
+        (KENLM, "", r"model\.arpa, an empty file: not a whole ARPA file"),
+        (KENLM, "\\data\\\nngram 1=0\n\\1-grams:\n\\end\\\n", "line 4: the file ends here and has no n-grams"),
     ],
 )
 def test_damaged_files_name_the_line(tmp_path, old, new, message):
     path = tmp_path / "model.arpa"
-    path.write_text(KENLM.replace(old, new))
+    path.write_text(KENLM.replace(old, new), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         NGramModel.read_arpa(path)
 

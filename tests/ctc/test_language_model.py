@@ -142,21 +142,46 @@ def test_the_graph_says_the_same(given_texts, order, text):
     assert graph.end_symbol == 5
 
 
-@given(texts, orders, st.text("abcx", max_size=6), st.booleans())
-def test_a_model_may_not_say_where_texts_end(given_texts, order, text, knows_unknown):
-    """Then no text is charged for it, and the search reads with the model as with any other."""
+@given(texts, orders, st.text("abcx", max_size=6), st.sets(st.sampled_from(SPECIAL)))
+def test_a_model_may_lack_the_end_or_the_unknown_symbol(given_texts, order, text, gone):
+    """Without an end, no text is charged for it, and the search reads with the model as with any other."""
     whole = NGramModel.train(given_texts, order)
-    gone = {"</s>"} if knows_unknown else {"</s>", "<unk>"}
     known = {ngram: p for ngram, p in whole._log_probs.items() if not gone & set(ngram)}
     assume(known)
     model = NGramModel(known, whole._backoffs, "character")
     symbols = [None, *"abcx"]
     graph = model.graph(symbols)
-    assert graph.end_symbol == -1
-    history = ("<s>", *text)
+    assert graph.end_symbol == (-1 if "</s>" in gone else 5)
+    history = ("<s>", *text) if "</s>" in gone else ("<s>", *text, "</s>")
     steps = [model.next_log_prob(history[:i], history[i]) for i in range(1, len(history))]
     assert model.log_prob(text) == pytest.approx(sum(steps))
     assert walk(graph, [symbols.index(character) for character in text]) == pytest.approx(sum(steps), rel=1e-6)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "<s>", "</s>", "<unk>"]), max_size=5), st.sets(st.sampled_from(SPECIAL)))
+def test_words_that_read_like_a_start_or_an_end_are_unknown(words, gone):
+    whole = NGramModel.train(["a b", "b a b", "a"], 3, unit="word")
+    known = {ngram: p for ngram, p in whole._log_probs.items() if not gone & set(ngram)}
+    # A file may give the start a probability, and some give 1.
+    model = NGramModel(known | {("<s>",): 0.0}, whole._backoffs, "word")
+    symbols = ["</s>", "a", "<s>", "b", "<unk>"]
+    expected = model.log_prob(" ".join("zzz" if word in ("<s>", "</s>") else word for word in words))
+    assert model.log_prob(" ".join(words)) == pytest.approx(expected)
+    assert walk(model.graph(symbols), [symbols.index(word) for word in words]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_counts_are_whole_numbers_of_any_kind():
+    expected = NGramModel.train({"ab": 3, "b": 1}, 2).log_prob("ab")
+    assert NGramModel.train({"ab": np.int32(3), "b": np.uint8(1)}, 2).log_prob("ab") == expected
+    # Beyond int64 a share would be no float.
+    with pytest.raises(ValueError, match="'a' has a count that int64 cannot hold"):
+        NGramModel.train({"a": 10**400})
+
+
+@pytest.mark.parametrize("count", [1.5, math.nan, "2", None])
+def test_counts_that_are_no_whole_numbers(count):
+    with pytest.raises(TypeError, match=rf"'a' has a count of {count!r}, which is not a whole number"):
+        NGramModel.train({"a": count})
 
 
 def test_the_search_reads_with_a_model_that_does_not_say_where_texts_end():
@@ -176,12 +201,17 @@ def test_what_cannot_be_asked():
         NGramModel.train({"a": -2})
     with pytest.raises(ValueError, match="order must be at least 1, not 0"):
         NGramModel.train(["a"], 0)
-    with pytest.raises(TypeError, match=r"order must be a whole number, not 2\.5|'order'"):
-        NGramModel.train(["a"], 2.5)
-    with pytest.raises(TypeError, match=r"'a' has a count of 1\.5, which is not a whole number|'count'"):
-        NGramModel.train({"a": 1.5})
-    with pytest.raises(ValueError, match="back-off weight of 'a' is nan"):
-        NGramModel({("a",): -1.0}, {("a",): math.nan}, "character")
+    for order in (2.5, "2"):
+        with pytest.raises(TypeError, match=rf"order must be a whole number, not {order!r}|'order'"):
+            NGramModel.train(["a"], order)
+    for backoff in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match=f"back-off weight of 'a' is {backoff}, it must be finite"):
+            NGramModel({("a",): -1.0}, {("a",): backoff}, "character")
+    for unit, symbol in [("character", "ab"), ("character", ""), ("word", "a b")]:
+        with pytest.raises(ValueError, match=f"the vocabulary has {symbol!r}, which is not one {unit}"):
+            NGramModel.train(["a"], unit=unit, vocabulary=[symbol])
+    with pytest.raises(ValueError, match="has the word <s>"):
+        NGramModel.train(["a"], unit="word", vocabulary=["<s>"])
     with pytest.raises(TypeError, match="iterable of texts"):
         NGramModel.train("abc")
     with pytest.raises(TypeError, match=r"a text is 1, not a string|texts"):
