@@ -5,9 +5,9 @@ all are logarithms, −∞ where no path leads:
 
     b_j' = y_blank + max(b_j, l_{j−1})        l_j' = y_j + max(l_j, b_j, l_{j−1} if label j differs from label j−1)
 
-Which of the two or three was the largest is kept for each frame ("moves"), and read from the end to the start. Of equal
-paths the one that stays is taken. Sums are made in float64, in the order of the frames; samples are shared out over
-the threads, so that results do not depend on their number.
+All frames are kept, and the way back asks at each which of the two or three it was. Of equal paths the one that stays
+is taken. Sums are made in float64, in the order of the frames; samples are shared out over the threads, so that results
+do not depend on their number.
 
 Source: Viterbi, *Error bounds for convolutional codes*, IEEE Trans. Inf. Theory 13(2), 1967; Graves et al. 2006 for
 the lattice.
@@ -20,61 +20,56 @@ from numba import njit, prange
 
 from minicrnn_kernels.compiling import parallel_kernel
 
-_STAY, _FROM_BLANK, _FROM_LABEL = 0, 1, 2
-
 
 @njit
 def path_workspace(frames, labels):
-    """Memory of one thread: blanks and labels [2, L + 1], of two frames in turn; skips [L], moves [T, 2, L + 1]."""
-    states = np.empty((2, labels + 1)), np.empty((2, labels + 1))
-    return *states, np.empty(labels), np.empty((frames, 2, labels + 1), np.uint8)
+    """Memory of one thread: blanks and labels of all frames, [T + 1, L + 1] each; skips [L]."""
+    return np.empty((frames + 1, labels + 1)), np.empty((frames + 1, labels + 1)), np.empty(labels)
 
 
 @njit
 def best_path(flat, start, stride, T, blank_class, labels, work, path):
     """Fill path [T] with the states, 2j for blank j, 2j + 1 for label j -> its log-probability; −∞: path untouched.
 
-    Label j stands at place j + 1 of its row; place 0 is l_{−1}, always −∞. Rows are picked by number, not as views:
-    counting the references to a view takes as long as a frame of a short word.
+    Row 0 is before the first frame. Label j stands at place j + 1 of its row; place 0 is l_{−1}, always −∞. Rows are
+    picked by number, not as views: counting the references to a view takes as long as a frame of a short word.
     """
     L = labels.size
-    blank, label, skip, moves = work
-    blank[0, : L + 1] = label[0, : L + 1] = label[1, 0] = -np.inf
-    blank[0, 0] = 0.0  # the start, before the first frame
+    blank, label, skip = work
+    blank[0, : L + 1] = label[: T + 1, 0] = label[0, : L + 1] = -np.inf
+    blank[0, 0] = 0.0
     for j in range(L):
         skip[j] = -np.inf if j == 0 or labels[j] == labels[j - 1] else 0.0
     for t in range(T):
-        row, before, now = start + t * stride, t % 2, 1 - t % 2
+        row = start + t * stride
         y_blank = np.float64(flat[row + blank_class])
-        for j in range(L + 1):
-            moves[t, 0, j] = label[before, j] > blank[before, j]
-            blank[now, j] = y_blank + max(blank[before, j], label[before, j])
         for j in range(L):
-            stay, from_blank, from_label = label[before, j + 1], blank[before, j], label[before, j] + skip[j]
-            entering = max(from_blank, from_label)
-            entered = _FROM_LABEL if from_label > from_blank else _FROM_BLANK
-            moves[t, 1, j] = entered if entering > stay else _STAY
-            label[now, j + 1] = flat[row + labels[j]] + max(stay, entering)
-    in_blank, in_label = blank[T % 2, L], label[T % 2, L]
+            stay, from_blank, from_label = label[t, j + 1], blank[t, j], label[t, j] + skip[j]
+            label[t + 1, j + 1] = flat[row + labels[j]] + max(stay, from_blank, from_label)
+            blank[t + 1, j] = y_blank + max(from_blank, label[t, j])
+        blank[t + 1, L] = y_blank + max(blank[t, L], label[t, L])
+    in_blank, in_label = blank[T, L], label[T, L]
     score = max(in_blank, in_label)
     if score > -np.inf:
-        _trace_back(T, L, in_label > in_blank, moves, path)
+        _trace_back(T, L, in_label > in_blank, work, path)
     return score
 
 
 @njit
-def _trace_back(T, L, in_label, moves, path):
+def _trace_back(T, L, in_label, work, path):
+    """From the last frame to the first: each step goes to the state that the maximum was."""
+    blank, label, skip = work
     j = L - 1 if in_label else L
     for t in range(T - 1, -1, -1):
         path[t] = 2 * j + 1 if in_label else 2 * j
+        from_blank, from_label = blank[t, j], label[t, j]
         if in_label:
-            move = moves[t, 1, j]
-            if move == _FROM_LABEL:
-                j -= 1
-            in_label = move != _FROM_BLANK
-        elif moves[t, 0, j]:
-            j -= 1
-            in_label = True
+            from_label += skip[j]
+            in_label = label[t, j + 1] >= max(from_blank, from_label)
+            if in_label:
+                continue
+        if from_label > from_blank:
+            in_label, j = True, j - 1
 
 
 @njit
@@ -89,46 +84,67 @@ def label_spans(path, spans):
 
 
 @parallel_kernel
-def align(frames, labels, target_lengths, workers, paths, scores, spans, log_scores, probabilities):
-    """Align each sample; what does not exist, beyond lengths and without a path, keeps what it held.
+def align(frames, labels, target_lengths, workers, aligned):
+    """Align each sample -> True; False, and nothing is done, if a label or a length is out of range.
 
-    labels: [N, L]; paths: [T, N] classes; scores: [N], −∞ if no path fits; spans: [N, L, 2] frames [start, end);
-    log_scores: [N, L], the sum of a label's log-probabilities over its span; probabilities: [N, L], the mean of their
-    exponentials.
+    labels: [N, L], which count up to each length; aligned: :class:`Aligned`, which is filled throughout.
     """
-    for worker in prange(workers):
-        _align_stretch(
-            frames, labels, target_lengths, np.int64(worker), workers, paths, scores, spans, log_scores, probabilities
-        )
+    sound = _in_range(frames, labels, target_lengths, aligned.paths.shape[0])
+    N = aligned.scores.size if sound else 0
+    if workers == 1:  # starting threads, even one, takes as long as a few words
+        _align_stretch(frames, labels, target_lengths, 0, N, aligned)
+    else:
+        for worker in prange(workers):
+            begin, end = np.int64(worker) * N // workers, (np.int64(worker) + 1) * N // workers
+            _align_stretch(frames, labels, target_lengths, begin, end, aligned)
+    return sound
 
 
 @njit
-def _align_stretch(
-    frames, labels, target_lengths, worker, workers, paths, scores, spans, log_scores, probabilities
-):  # fmt: skip
-    """The samples of one thread."""
-    work, path = path_workspace(frames.longest, labels.shape[1]), np.empty(frames.longest, np.int64)
-    for n in range(worker, scores.size, workers):
-        scores[n] = _align_sample(
-            frames.flat, n * frames.stride_n, frames.stride_t, frames.blank, labels[n, : target_lengths[n]], work,
-            path[: frames.lengths[n]], paths[:, n], spans[n], log_scores[n], probabilities[n],
-        )  # fmt: skip
+def _in_range(frames, labels, target_lengths, T):
+    for n in range(target_lengths.size):
+        length = target_lengths[n]
+        if not (0 <= frames.lengths[n] <= T and 0 <= length <= labels.shape[1]):
+            return False
+        for j in range(length):
+            if not 0 <= labels[n, j] < frames.classes or labels[n, j] == frames.blank:
+                return False
+    return True
 
 
 @njit
-def _align_sample(flat, start, stride, blank, text, work, states, path, spans, log_scores, probabilities):
-    score = best_path(flat, start, stride, states.size, blank, text, work, states)
-    if score == -np.inf:
-        return score
+def _align_stretch(frames, labels, target_lengths, begin, end, aligned):
+    """The samples of one thread. They stand side by side, so that no other thread writes to the same cache lines."""
+    if begin == end:
+        return
+    work, states = path_workspace(frames.longest, aligned.labels.shape[1]), np.empty(frames.longest, np.int64)
+    aligned.paths[:, begin:end] = -1
+    for n in range(begin, end):
+        L = target_lengths[n]
+        aligned.labels[n, :L], aligned.labels[n, L:] = labels[n, :L], frames.blank
+        aligned.spans[n], aligned.log_scores[n], aligned.probabilities[n] = -1, 0.0, 0.0
+        own = states[: frames.lengths[n]]
+        start, stride, text = n * frames.stride_n, frames.stride_t, labels[n, :L]
+        score = best_path(frames.flat, start, stride, own.size, frames.blank, text, work, own)
+        aligned.scores[n], aligned.counts[n] = score, L if score > -np.inf else 0
+        if score > -np.inf:
+            _describe(
+                frames, start, text, own, aligned.paths[:, n], aligned.spans[n], aligned.log_scores[n],
+                aligned.probabilities[n],
+            )  # fmt: skip
+
+
+@njit
+def _describe(frames, start, text, states, path, spans, log_scores, probabilities):
+    """The classes of a path of states, and of each label its span, the sum and the mean of its probabilities there."""
     label_spans(states, spans)
     for t in range(states.size):
-        path[t] = text[states[t] // 2] if states[t] % 2 == 1 else blank
+        path[t] = text[states[t] // 2] if states[t] % 2 == 1 else frames.blank
     for j in range(text.size):
         total, probability = 0.0, 0.0
         for t in range(spans[j, 0], spans[j, 1]):
-            y = np.float64(flat[start + t * stride + text[j]])
+            y = np.float64(frames.flat[start + t * frames.stride_t + text[j]])
             total += y
             probability += math.exp(y)
         log_scores[j] = total
         probabilities[j] = probability / (spans[j, 1] - spans[j, 0])
-    return score

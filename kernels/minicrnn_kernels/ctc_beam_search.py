@@ -33,7 +33,7 @@ def _search_stretch(frames, pruning, settings, automaton, worker, workers, found
     T, width = frames.longest, pruning.width
     tree, fused = np.empty((1 + T * width, COLUMNS), np.int32), np.empty(1 + T * width)
     marks, nodes, beam = np.empty(frames.classes, np.int64), np.empty(width, np.int64), np.empty((3, width))
-    aligning, scoring = path_workspace(T, T), score_workspace(T, frames.classes, T)
+    scoring = score_workspace(T, frames.classes, T)
     path, texts = np.empty(T, np.int64), np.empty((width, T), np.int64)
     for n in range(worker, frames.lengths.size, workers):
         start, stride, own = n * frames.stride_n, frames.stride_t, frames.lengths[n]
@@ -47,6 +47,7 @@ def _search_stretch(frames, pruning, settings, automaton, worker, workers, found
             found.lengths[n], found.labels[n], found.log_probs[n], found.scores[n],
         )  # fmt: skip
         found.counts[n] = count
+        aligning = path_workspace(own, found.lengths[n, :count].max())
         for r in range(count):
             _locate(
                 frames.flat, start, stride, frames.blank, found.labels[n, r, : found.lengths[n, r]], aligning,

@@ -61,3 +61,15 @@ class Found(NamedTuple):
     scores: Any  # [N, R] that, and what language model and hotwords add
     spans: Any  # [N, R, T, 2] frames [start, end)
     peaks: Any  # [N, R, T] the largest log-probability of a label within its span
+
+
+class Aligned(NamedTuple):
+    """The best path of each sample. What lies beyond lengths, or has no path, is −1 in integers and 0.0 in floats."""
+
+    paths: Any  # [T, N] classes
+    scores: Any  # [N] log-probability; −∞ if no path fits
+    labels: Any  # [N, L] the blank beyond each length
+    counts: Any  # [N] labels that are aligned
+    spans: Any  # [N, L, 2] frames [start, end)
+    log_scores: Any  # [N, L] the sum of a label's log-probabilities over its span
+    probabilities: Any  # [N, L] the mean of their exponentials

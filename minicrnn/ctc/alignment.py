@@ -19,11 +19,12 @@ from torch import Tensor
 from minicrnn.backend import choose
 from minicrnn.ctc import without_kernels
 from minicrnn.ctc.decoder_inputs import as_frames, decoder_scores
-from minicrnn.ctc.targets import Lengths, frames_needed, prepare
+from minicrnn.ctc.targets import CTCTargets, Lengths, frames_needed, prepare, prepare_for_kernel
 from minicrnn.shapes import ReceptiveField
 from minicrnn.threads import kernel_threads, run_kernel
+from minicrnn_kernels.ctc_decoder_arguments import Aligned
 
-_WORK_FOR_THREADS = 10_000  # states times frames
+_WORK_FOR_THREADS = 5_000  # labels times frames
 
 
 @dataclass(frozen=True)
@@ -122,40 +123,48 @@ def forced_align(
     >>> alignment.paths[:, 0].tolist(), alignment.spans[0].tolist()
     ([1, 0, 2], [[0, 1], [2, 3]])
     """
-    from minicrnn_kernels.ctc_align import align
-
     if fields is not None and not isinstance(fields, ReceptiveField):
         raise TypeError(f"fields must be what receptive_field gives, a ReceptiveField, not {fields!r}")
-    scores, prepared = prepare(decoder_scores(log_probs).cpu(), targets, input_lengths, target_lengths, blank)
-    frames = as_frames(scores, prepared.input_lengths.numpy(), prepared.blank)
-    T, N, _ = scores.shape
-    labels, lengths = prepared.labels.numpy(), prepared.target_lengths.numpy()
-    L = labels.shape[1]
-    paths, totals, spans = np.full((T, N), -1), np.empty(N), np.full((N, L, 2), -1)
-    log_scores, probabilities = np.zeros((N, L)), np.zeros((N, L))
-    results = paths, totals, spans, log_scores, probabilities
-    if choose("ctc_decoding", log_probs) == "torch":
-        without_kernels.align(frames, labels, lengths, *results)
-    else:
-        # A second thread takes longer to wake than a few words to align.
-        threads = kernel_threads() if T * N * (2 * L + 1) >= _WORK_FOR_THREADS else 1
-        run_kernel(align, threads, frames.flat.dtype, frames, labels, lengths, threads, *results)
-    feasible = totals > -np.inf
-    if not (allow_infeasible or feasible.all()):
-        n = int(feasible.argmin())
-        needed, has = int(frames_needed(prepared)[n]), int(frames.lengths[n])
+    without = choose("ctc_decoding", log_probs) == "torch"
+    check = prepare if without else prepare_for_kernel
+    scores, given = check(decoder_scores(log_probs).cpu(), targets, input_lengths, target_lengths, blank)
+    aligned = _without_kernel(scores, given) if without else _with_kernel(scores, given)
+    if not allow_infeasible and aligned.scores.min(initial=0.0) == -np.inf:
+        n = int(aligned.scores.argmin())
+        needed, has = int(frames_needed(given)[n]), int(given.input_lengths[n])
         why = f"it needs {needed} frames and has {has}" if needed > has else "every path has probability zero"
         raise ValueError(f"sample {n}: no path spells the target: {why}")
-    return Alignment(
-        paths=torch.from_numpy(paths),
-        scores=torch.from_numpy(totals),
-        labels=prepared.labels,
-        label_counts=torch.from_numpy(np.where(feasible, lengths, 0)),
-        spans=torch.from_numpy(spans),
-        log_scores=torch.from_numpy(log_scores),
-        probabilities=torch.from_numpy(probabilities),
-        pixels=None if fields is None else _pixels(torch.from_numpy(spans), fields),
-    )
+    paths, totals, labels, counts, spans, log_scores, probabilities = map(torch.from_numpy, aligned)
+    pixels = None if fields is None else _pixels(spans, fields)
+    return Alignment(paths, totals, labels, counts, spans, log_scores, probabilities, pixels)
+
+
+def _with_kernel(scores: Tensor, given: CTCTargets) -> Aligned:
+    from minicrnn_kernels.ctc_align import align
+
+    frames, aligned = as_frames(scores, given.input_lengths.numpy(), given.blank), _room(scores, given)
+    # A second thread takes longer to wake than a few words to align.
+    threads = kernel_threads() if len(scores) * aligned.labels.size >= _WORK_FOR_THREADS else 1
+    labels, lengths = given.labels.numpy(), given.target_lengths.numpy()
+    if not run_kernel(align, threads, frames.flat.dtype, frames, labels, lengths, threads, aligned):
+        prepare(scores, *given)  # says what is wrong
+    return aligned
+
+
+def _without_kernel(scores: Tensor, given: CTCTargets) -> Aligned:
+    frames, aligned = as_frames(scores, given.input_lengths.numpy(), given.blank), _room(scores, given)
+    without_kernels.align(frames, given, aligned)
+    return aligned
+
+
+def _room(scores: Tensor, given: CTCTargets) -> Aligned:
+    """Memory for the results. L is the longest target, or the width of the targets if a wrong length is above it."""
+    T, N, _ = scores.shape
+    L = min(int(given.target_lengths.numpy().max(initial=0)), given.labels.shape[1])
+    return Aligned(
+        np.empty((T, N), np.int64), np.empty(N), np.empty((N, L), np.int64), np.empty(N, np.int64),
+        np.empty((N, L, 2), np.int64), np.empty((N, L)), np.empty((N, L)),
+    )  # fmt: skip
 
 
 def _pixels(spans: Tensor, field: ReceptiveField) -> Tensor:

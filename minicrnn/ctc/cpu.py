@@ -11,7 +11,7 @@ For a small batch, Python takes longer than the kernels, and each tensor counts.
 array of addresses and sizes.
 """
 
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from minicrnn.ctc.gradient_memory import gradient_array
 from minicrnn.ctc.levels import Options
-from minicrnn.ctc.targets import CTCTargets, Lengths, checked_blank, checked_peaks, frames_that_count, prepare
+from minicrnn.ctc.targets import CTCTargets, checked_peaks, frames_that_count, prepare
 from minicrnn.threads import kernel_threads, run_kernel
 from minicrnn_kernels import ctc_cpu
 from minicrnn_kernels.ctc_cpu_problem import LANES
@@ -39,26 +39,6 @@ class CpuSaved(NamedTuple):
     options: Options
     gradient: list[Tensor]  # [T, N, K] for a dloss of 1, until somebody takes it
     gamma: Any  # [groups, T, P], as minicrnn_kernels.ctc_cpu_problem has it; None unless options.labels_only
-
-
-def prepare_cpu(
-    scores: Tensor, targets: Tensor, input_lengths: Lengths, target_lengths: Lengths, blank: int
-) -> tuple[Tensor, CTCTargets]:
-    """:func:`minicrnn.ctc.targets.prepare`, left out for what the kernel can read and check as it stands.
-
-    That takes a third off the time for a single word. What the kernel finds wrong, ``prepare`` puts into words.
-    """
-    N = scores.shape[1]
-    if (
-        _readable(targets) and _readable(input_lengths) and _readable(target_lengths)
-        and targets.dim() == 2 and len(targets) == N and input_lengths.shape == target_lengths.shape == (N,)
-    ):  # fmt: skip
-        return scores, CTCTargets(targets, input_lengths, target_lengths, checked_blank(blank, scores.shape[2]))
-    return prepare(scores, targets, input_lengths, target_lengths, blank)
-
-
-def _readable(value: Any) -> TypeGuard[Tensor]:
-    return isinstance(value, Tensor) and value.dtype is torch.int64 and value.is_cpu and value.is_contiguous()
 
 
 def ctc_cpu_forward(

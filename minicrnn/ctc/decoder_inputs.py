@@ -45,8 +45,6 @@ def as_frames(scores: Tensor, lengths: IntArray, blank: int) -> Frames:
     stride_t, stride_n, _ = values.stride()
     extent = (T - 1) * stride_t + (N - 1) * stride_n + K if values.numel() else 0
     flat = values.as_strided((extent,), (1,)).numpy()
-    with np.errstate(invalid="ignore", over="ignore"):
-        sound = np.isfinite(flat.sum())  # then nothing is NaN or ∞; a sum takes a tenth of the time of a look at each
-    if not sound:
+    if not flat.max(initial=-np.inf) < np.inf:  # a maximum with a NaN is NaN
         checked_peaks(values, torch.from_numpy(lengths), allow_empty_frames=True)
     return Frames(flat, stride_t, stride_n, K, np.ascontiguousarray(lengths), int(lengths.max(initial=0)), blank)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor
 
 from minicrnn.backend import choose
-from minicrnn.ctc.targets import CTCTargets, Lengths, prepare
+from minicrnn.ctc.targets import CTCTargets, Lengths, prepare, prepare_for_kernel
 
 
 class Options(NamedTuple):
@@ -78,7 +78,7 @@ def _vectorised() -> Level:
 def _cpu() -> Level:
     from minicrnn.ctc import cpu
 
-    return Level(cpu.prepare_cpu, cpu.ctc_cpu_forward, cpu.ctc_cpu_backward, cpu.label_occupancy)
+    return Level(prepare_for_kernel, cpu.ctc_cpu_forward, cpu.ctc_cpu_backward, cpu.label_occupancy)
 
 
 @functools.cache

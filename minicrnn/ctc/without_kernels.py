@@ -18,7 +18,7 @@ from minicrnn.ctc.ngram_graph import NGramGraph, WordModel
 from minicrnn.ctc.targets import CTCTargets
 from minicrnn.ctc.vectorised import ctc_forward
 from minicrnn.naive import ctc_decoding as naive
-from minicrnn_kernels.ctc_decoder_arguments import Found, Frames
+from minicrnn_kernels.ctc_decoder_arguments import Aligned, Found, Frames
 
 Array = npt.NDArray[np.float64]
 Added = Callable[[naive.Text], float]
@@ -60,19 +60,21 @@ def spans_of(path: Sequence[int], blank: int) -> list[tuple[int, int]]:
     return [(start, end) for start, end in pairwise([*changes, len(path)]) if path[start] != blank]
 
 
-def align(
-    frames: Frames, labels: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], paths: npt.NDArray[np.int64],
-    totals: Array, spans: npt.NDArray[np.int64], log_scores: Array, probabilities: Array,
-) -> None:  # fmt: skip
-    """The kernel ``ctc_align.align``, without its threads: the results are written into the last five arrays."""
-    for n, length in enumerate(lengths.tolist()):
-        scores = sample(frames, n)
-        totals[n], path = naive.best_path(scores, labels[n, :length].tolist(), frames.blank)
-        paths[: len(path), n] = path
-        if totals[n] > -math.inf:
+def align(frames: Frames, targets: CTCTargets, aligned: Aligned) -> None:
+    """The kernel ``ctc_align.align``, without its checks and its threads."""
+    for array, nothing in zip(aligned, (-1, -math.inf, targets.blank, 0, -1, 0.0, 0.0), strict=True):
+        array[...] = nothing
+    for n, length in enumerate(targets.target_lengths.tolist()):
+        scores, text = sample(frames, n), targets.labels[n, :length].tolist()
+        aligned.labels[n, :length] = text
+        aligned.scores[n], path = naive.best_path(scores, text, frames.blank)
+        aligned.paths[: len(path), n] = path
+        if aligned.scores[n] > -math.inf:
+            aligned.counts[n] = length
             for i, (start, end) in enumerate(spans_of(path, frames.blank)):
-                own = scores[start:end, labels[n, i]]
-                spans[n, i], log_scores[n, i], probabilities[n, i] = (start, end), own.sum(), np.exp(own).mean()
+                own = scores[start:end, text[i]]
+                aligned.spans[n, i] = start, end
+                aligned.log_scores[n, i], aligned.probabilities[n, i] = own.sum(), np.exp(own).mean()
 
 
 def search(frames: Frames, width: int, while_searching: Added, at_the_end: Added, found: Found) -> None:

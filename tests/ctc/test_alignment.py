@@ -141,3 +141,30 @@ def test_ties_go_to_the_path_that_stays(data):
     T = data.draw(st.integers(1, 6))
     alignment = forced_align(torch.zeros(T, 1, 2), torch.tensor([1]), T, 1)
     assert alignment.paths[:, 0].tolist() in ([0] * (T - 1) + [1], [1] + [0] * (T - 1))
+
+
+# Tensors of int64 are not looked at before the kernel: it must find what is wrong itself.
+@pytest.mark.parametrize(
+    ("targets", "frames", "lengths", "message"),
+    [
+        ([[1, 1], [2, 3]], [4, 4], [2, 2], "sample 1: label 3 at position 1 is out of range"),
+        ([[1, 1], [-1, 2]], [4, 4], [2, 2], "sample 1: label -1 at position 0 is out of range"),
+        ([[1, 1], [2, 0]], [4, 4], [2, 2], "sample 1: label 0 at position 1 is the blank"),
+        ([[1, 1], [2, 1]], [4, 5], [2, 2], "sample 1: input_lengths is 5"),
+        ([[1, 1], [2, 1]], [-1, 4], [2, 2], "sample 0: input_lengths is -1"),
+        ([[1, 1], [2, 1]], [4, 4], [2, 3], "sample 1: target_lengths is 3"),
+        ([[1, 1], [2, 1]], [4, 4], [-1, 2], "sample 0: target_lengths is -1"),
+        ([[1, 1], [2, 1]], [4, 4], [2, 2**40], f"sample 1: target_lengths is {2**40}"),
+    ],
+)
+def test_what_the_kernel_finds_is_said(targets, frames, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        forced_align(torch.zeros(4, 2, 3), *map(torch.tensor, (targets, frames, lengths)))
+
+
+def test_targets_may_hold_anything_beyond_their_length_and_are_not_kept():
+    targets = torch.tensor([[1, 99, -7, 0], [2, 1, 5, 5]])
+    alignment = forced_align(torch.zeros(4, 2, 3), targets, torch.tensor([4, 4]), torch.tensor([1, 2]))
+    targets.zero_()
+    assert alignment.labels.tolist() == [[1, 0], [2, 1]]
+    assert [len(alignment[n]) for n in range(2)] == [1, 2]
