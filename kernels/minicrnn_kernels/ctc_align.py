@@ -5,9 +5,9 @@ all are logarithms, −∞ where no path leads:
 
     b_j' = y_blank + max(b_j, l_{j−1})        l_j' = y_j + max(l_j, b_j, l_{j−1} if label j differs from label j−1)
 
-All frames are kept, and the way back asks at each which of the two or three it was. Of equal paths the one that stays
-is taken. Sums are made in float64, in the order of the frames; samples are shared out over the threads, so that results
-do not depend on their number.
+All frames are kept, and the way back asks at each which of the two or three it was: of equal ones the first. Of equal
+ends it takes the label. Sums are made in float64, in the order of the frames; samples are shared out over the threads,
+so that results do not depend on their number.
 
 Source: Viterbi, *Error bounds for convolutional codes*, IEEE Trans. Inf. Theory 13(2), 1967; Graves et al. 2006 for
 the lattice.
@@ -51,7 +51,7 @@ def best_path(flat, start, stride, T, blank_class, labels, work, path):
     in_blank, in_label = blank[T, L], label[T, L]
     score = max(in_blank, in_label)
     if score > -np.inf:
-        _trace_back(T, L, in_label > in_blank, work, path)
+        _trace_back(T, L, in_label >= in_blank, work, path)
     return score
 
 

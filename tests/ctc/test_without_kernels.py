@@ -115,7 +115,7 @@ def test_scores(problem):
 def test_alignment(problem):
     ours, theirs = both(lambda: forced_align(problem.log_probs, *problem.arguments[:-1], problem.blank))
     torch.testing.assert_close(ours.scores, theirs.scores)
-    for name in ("paths", "spans", "label_counts"):
+    for name in ("paths", "labels", "spans", "label_counts"):
         assert torch.equal(getattr(ours, name), getattr(theirs, name))
     torch.testing.assert_close(ours.log_scores, theirs.log_scores)
     torch.testing.assert_close(ours.probabilities, theirs.probabilities)
