@@ -32,8 +32,8 @@ OURS = "minicrnn"
 IN_A_ROW = 5  # one image after the other, as somebody reads them
 
 
-class Exportable(nn.Module):
-    """The twin as a plain stack: exporters do not follow packed sequences."""
+class Plain(nn.Module):
+    """torch.nn's layers in a row, without what a CRNN does for images of several widths."""
 
     def __init__(self, twin: mc.CRNN) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Exportable(nn.Module):
         return x
 
 
-def onnx_session(twin: mc.CRNN, images: Tensor, threads: int) -> Callable[[], Any] | None:
+def onnx_session(plain: Plain, images: Tensor, threads: int) -> Callable[[], Any] | None:
     try:
         import onnx  # noqa: F401
         import onnxruntime
@@ -55,7 +55,7 @@ def onnx_session(twin: mc.CRNN, images: Tensor, threads: int) -> Callable[[], An
     file = io.BytesIO()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        torch.onnx.export(Exportable(twin).eval(), (images,), file, input_names=["images"], dynamo=False)
+        torch.onnx.export(plain, (images,), file, input_names=["images"], dynamo=False)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
@@ -64,15 +64,15 @@ def onnx_session(twin: mc.CRNN, images: Tensor, threads: int) -> Callable[[], An
 
 
 def sides_of(model: mc.CRNN, images: Tensor, threads: int) -> dict[str, Callable[[], Any]]:
-    twin = mc.to_torch(model)
-    last = copy.deepcopy(twin).to(memory_format=torch.channels_last)
+    plain = Plain(mc.to_torch(model)).eval()
+    last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
     images_last = images.to(memory_format=torch.channels_last)
     sides: dict[str, Callable[[], Any]] = {
-        "torch.nn": lambda: twin(images)[0],
-        "torch.nn, channels last": lambda: last(images_last)[0],
+        "torch.nn": lambda: plain(images),
+        "torch.nn, channels last": lambda: last(images_last),
         OURS: lambda: model(images)[0],
     }
-    session = onnx_session(twin, images, threads)
+    session = onnx_session(plain, images, threads)
     return sides | ({"onnxruntime": session} if session else {})
 
 

@@ -155,7 +155,7 @@ class CRNN(nn.Module):
         own_widths = self._check(images, widths)
         try:
             x, lengths = self._extract(images, own_widths)
-        except ValueError:
+        except (ValueError, RuntimeError):
             self._check_frames(own_widths)
             raise
         frames = self.to_sequence(x)
@@ -190,6 +190,10 @@ class CRNN(nn.Module):
 
     def _extract(self, x: Tensor, widths: list[int]) -> tuple[Tensor, list[int]]:
         """Run the feature stack. Returns the features and each image's own width in them."""
+        if all(width == x.shape[3] for width in widths):  # nothing lies beyond an image
+            for group in groups(self.features, x):
+                x = group.run(x)
+            return x, [x.shape[3]] * len(widths)
         for group in groups(self.features, x):
             found = [(kind_of(layer), window_of(layer, axis=1, path=path)) for path, layer in group.layers]
             windows = [(kind, window) for kind, window in found if window is not None]
@@ -206,14 +210,20 @@ class CRNN(nn.Module):
         return x, widths
 
     def _read(self, frames: Tensor, lengths: list[int]) -> Tensor:
-        """Run the recurrent stack over packed frames; what lies beyond a sequence's own length is zero."""
+        """Run the recurrent stack; what lies beyond a sequence's own length is zero."""
         total, count = frames.shape[:2]
         if count == 0:  # a packed sequence cannot be empty
             return frames.new_zeros(total, 0, self.num_classes)
-        packed = pack_padded_sequence(frames, torch.tensor(lengths), enforce_sorted=False)
-        for _, layer in walk(self.recurrent):
-            packed = layer(packed)[0] if hasattr(layer, "hidden_size") else _on_data(layer, packed)
-        return pad_packed_sequence(packed, total_length=total)[0]
+        layers = [layer for _, layer in walk(self.recurrent)]
+        # Sequences of one length need no packing; but a packed one is never taken as batch first.
+        batch_first = any(getattr(layer, "batch_first", False) for layer in layers)
+        pack = batch_first or any(length != total for length in lengths)
+        x: Tensor | PackedSequence = frames
+        if pack:
+            x = pack_padded_sequence(frames, torch.tensor(lengths), enforce_sorted=False)
+        for layer in layers:
+            x = layer(x)[0] if hasattr(layer, "hidden_size") else _on_frames(layer, x)
+        return pad_packed_sequence(x, total_length=total)[0] if isinstance(x, PackedSequence) else x
 
 
 def _check_layers(features: nn.Module, recurrent: nn.Module) -> None:
@@ -248,6 +258,6 @@ def _set_beyond(x: Tensor, widths: list[int], value: float) -> Tensor:
     return torch.where(beyond[:, None, None, :], value, x)
 
 
-def _on_data(layer: nn.Module, packed: PackedSequence) -> PackedSequence:
-    """A layer without memory works on all frames of a packed sequence at once."""
-    return packed._replace(data=layer(packed.data))
+def _on_frames(layer: nn.Module, x: Tensor | PackedSequence) -> Tensor | PackedSequence:
+    """A layer without memory works on all frames at once."""
+    return x._replace(data=layer(x.data)) if isinstance(x, PackedSequence) else layer(x)

@@ -280,5 +280,17 @@ def test_a_stack_of_ones_own():
     assert lengths.tolist() == [30, 12]
 
 
+@pytest.mark.parametrize("lstm", [LSTM, nn.LSTM])
+def test_frames_come_first_whatever_a_layer_says(lstm):
+    """A packed sequence is never batch first; one that needs no packing is not taken for it either."""
+    features = nn.Sequential(Conv2d(1, 4, (8, 3)))
+    first = CRNN(features, nn.Sequential(lstm(4, 3, batch_first=True), Linear(3, 2)), height=8)
+    second = CRNN(features, nn.Sequential(lstm(4, 3), Linear(3, 2)), height=8)
+    second.load_state_dict(first.state_dict())
+    images = torch.randn(2, 1, 8, 9)
+    for widths in (None, [9, 5]):
+        torch.testing.assert_close(first(images, widths)[0], second(images, widths)[0])
+
+
 def test_the_public_names_are_there():
     assert minicrnn.CRNN is CRNN

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from minicrnn.threads import kernel_threads, run_kernel
 
-PANEL = 8  # columns of W that the kernel takes together
-MOST_ROWS = 32  # with more, the rows take the time and not the weights, and a BLAS is as fast
+PANEL = 16  # columns of W that the kernel takes together
+MOST_ROWS = 64  # with more, the rows take the time and not the weights, and a BLAS is as fast
 FEWEST_FEATURES = 128  # with fewer, too
 
 
@@ -20,12 +20,12 @@ def suits(P: int, K: int) -> bool:
     return 0 < P <= MOST_ROWS and K >= FEWEST_FEATURES
 
 
-def pack(W: Float[Tensor, "B K C"]) -> Float[Tensor, "B panels K 8"]:
-    """W as the kernel reads it: eight columns at a time, with columns of zeros after the last.
+def pack(W: Float[Tensor, "B K C"]) -> Float[Tensor, "B panels K 16"]:
+    """W as the kernel reads it: sixteen columns at a time, with columns of zeros after the last.
 
     >>> import torch
-    >>> pack(torch.ones(1, 4, 9)).shape
-    torch.Size([1, 2, 4, 8])
+    >>> pack(torch.ones(1, 4, 17)).shape
+    torch.Size([1, 2, 4, 16])
     """
     B, K, C = W.shape
     panels = -(-C // PANEL)
@@ -34,7 +34,7 @@ def pack(W: Float[Tensor, "B K C"]) -> Float[Tensor, "B panels K 8"]:
     return padded.view(B, K, panels, PANEL).transpose(1, 2).contiguous()
 
 
-def products(a: Float[Tensor, "P B K"], packed: Float[Tensor, "B panels K 8"], out: Float[Tensor, "B P C"]) -> None:
+def products(a: Float[Tensor, "P B K"], packed: Float[Tensor, "B panels K 16"], out: Float[Tensor, "B P C"]) -> None:
     """out[b] = a[:, b] W[b], for packed weights.
 
     No size is 0. All are of one type, float32 or float64, and contiguous, ``out`` along its columns at least.

@@ -25,6 +25,7 @@ from minicrnn.layers.conv import Conv2d
 from minicrnn.layers.geometry import walk
 from minicrnn.layers.max_pool import MaxPool2d
 from minicrnn.layers.sizes import Pair, pair
+from minicrnn.layers.window_matrix import ConvOptions
 
 # Layers by letter: convolution, normalisation, constant normalisation, ReLU, pool.
 PATTERN = re.compile("ck?r?p?|[nk]r?p?|rp")
@@ -86,24 +87,26 @@ def _run(layers: dict[str, Any], x: Tensor) -> Tensor:
     from minicrnn.layers.norm_relu_pool import norm_relu_pool
 
     window: Pair = pair(layers["p"].kernel_size) if "p" in layers else (1, 1)
-    after, conv = After("r" in layers, window), layers.get("c")
-    if not _fit(layers, x, window):  # one by one, so that the layer that is wrong says so
+    after = After("r" in layers, window)
+    conv: Any = layers.get("c")
+    options = None if conv is None else conv.options()
+    if not _fit(layers, x, window, options):  # one by one, so that the layer that is wrong says so
         return nn.Sequential(*layers.values())(x)
-    if conv is None:
+    if options is None:
         return norm_relu_pool(x, layers.get("n") or layers.get("k"), after)
     scale, shift = _constants(layers["k"], conv.bias) if "k" in layers else (None, conv.bias)
-    return conv_block(x, conv.weight, shift, conv.options(), after, scale)
+    return conv_block(x, conv.weight, shift, options, after, scale)
 
 
-def _fit(layers: dict[str, Any], x: Tensor, window: Pair) -> bool:
+def _fit(layers: dict[str, Any], x: Tensor, window: Pair, options: ConvOptions | None) -> bool:
     """Whether the layers take x, and each what the one before makes of it."""
     conv, norm = layers.get("c"), layers.get("k")
     if x.dim() != 4:
         return False
     height, width = x.shape[2:]
-    if conv is not None:
+    if conv is not None and options is not None:
         conv.check_input(x)
-        height, width = conv.options().output_size(height, width)
+        height, width = options.output_size(height, width)
         if norm is not None and not _constants_fit(norm, conv):
             return False
     return height >= window[0] and width >= window[1]

@@ -6,7 +6,7 @@ Source: Bishop, *Pattern Recognition and Machine Learning*, section 5.1; the bac
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -110,7 +110,8 @@ class Linear(nn.Module):
             raise RuntimeError(
                 f"Linear expects {self.in_features} features in the last dimension, got input {list(input.shape)}"
             )
-        return _Linear.apply(*match_autocast(input, self.weight, self.bias))
+        tensors = cast(tuple[Tensor, Tensor, Tensor | None], match_autocast(input, self.weight, self.bias))
+        return _Linear.apply(*tensors) if torch.is_grad_enabled() else linear_forward(*tensors)[0]
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from minicrnn.layers.scratch import empty
 
+_NONE: dict[torch.dtype, np.ndarray] = {torch.float32: np.empty(0, np.float32), torch.float64: np.empty(0, np.float64)}
+
 
 def channels_last(x: Shaped[Tensor, "N C H W"]) -> Shaped[Tensor, "N H W C"]:
     """Contiguous; the same memory if it is so already."""
@@ -19,7 +21,7 @@ def channels_last(x: Shaped[Tensor, "N C H W"]) -> Shaped[Tensor, "N H W C"]:
 
 def array(values: Tensor | None, dtype: torch.dtype) -> np.ndarray:
     """Numbers as the kernels take them; an array of none for None."""
-    return (torch.empty(0, dtype=dtype) if values is None else values.detach().to(dtype).contiguous()).numpy()
+    return _NONE[dtype] if values is None else values.detach().to(dtype).contiguous().numpy()
 
 
 def laid_out(images: Shaped[Tensor, "N H W C"], memory_format: torch.memory_format) -> Shaped[Tensor, "N C H W"]:

@@ -176,7 +176,7 @@ def _carve(scratch: Tensor, P: int, K: int, C_in: int, C_out: int) -> tuple[Tens
 
 
 def _flat(tensor: Tensor) -> Any:
-    return tensor.detach().view(-1).numpy()
+    return tensor.detach().numpy().reshape(-1)
 
 
 def _run(kernel: Callable[..., None], source: Any, *arguments: Any) -> None:
