@@ -70,3 +70,10 @@ def test_autocast_computes_in_bfloat16_and_returns_float32_gradients():
     assert y.dtype == torch.bfloat16
     y.sum().backward()
     assert layer.weight.grad.dtype == torch.float32
+
+
+def test_the_gradient_is_our_own():
+    layer, x = layers.Linear(3, 2), torch.randn(4, 3)
+    assert layer(x).grad_fn.name() == "_LinearBackward"
+    with torch.no_grad():
+        assert torch.equal(layer(x), linear_forward(x, layer.weight, layer.bias)[0])
