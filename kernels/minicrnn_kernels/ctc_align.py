@@ -5,9 +5,12 @@ all are logarithms, −∞ where no path leads:
 
     b_j' = y_blank + max(b_j, l_{j−1})        l_j' = y_j + max(l_j, b_j, l_{j−1} if label j differs from label j−1)
 
-All frames are kept, and the way back asks at each which of the two or three it was: of equal ones the first. Of equal
-ends it takes the label. Sums are made in float64, in the order of the frames; samples are shared out over the threads,
-so that results do not depend on their number.
+The values of all frames are kept, and the way back asks at each frame which of the two or three it was: of equal ones
+the first. Of equal ends it takes the label. Where a long text beside many frames would need much memory, they are kept
+for one stretch of frames at a time, and what every stretch began with; on the way back each is run again.
+
+Sums are made in float64, in the order of the frames; samples are shared out over the threads, so that results do not
+depend on their number.
 
 Source: Viterbi, *Error bounds for convolutional codes*, IEEE Trans. Inf. Theory 13(2), 1967; Graves et al. 2006 for
 the lattice.
@@ -20,27 +23,63 @@ from numba import njit, prange
 
 from minicrnn_kernels.compiling import parallel_kernel
 
+_NUMBERS = 1 << 20  # of blanks that are kept, 8 MiB, and as many of labels
+
 
 @njit
 def path_workspace(frames, labels):
-    """Memory of one thread: blanks and labels of all frames, [T + 1, L + 1] each; skips [L]."""
-    return np.empty((frames + 1, labels + 1)), np.empty((frames + 1, labels + 1)), np.empty(labels)
+    """Memory of one thread: blanks and labels of a stretch, [frames of a stretch + 1, L + 1] each; skips [L];
+    blanks and labels before each stretch, [stretches, 2, L + 1].
+    """
+    a_stretch = max(1, frames if frames * (labels + 1) <= _NUMBERS else math.ceil(math.sqrt(frames)))
+    values = np.empty((a_stretch + 1, labels + 1)), np.empty((a_stretch + 1, labels + 1))
+    return *values, np.empty(labels), np.empty((-(-frames // a_stretch), 2, labels + 1))
 
 
 @njit
 def best_path(flat, start, stride, T, blank_class, labels, work, path):
     """Fill path [T] with the states, 2j for blank j, 2j + 1 for label j -> its log-probability; −∞: path untouched.
 
-    Row 0 is before the first frame. Label j stands at place j + 1 of its row; place 0 is l_{−1}, always −∞. Rows are
-    picked by number, not as views: counting the references to a view takes as long as a frame of a short word.
+    Row 0 of blanks and labels is before the first frame of a stretch. Label j stands at place j + 1; place 0 is l_{−1},
+    always −∞. Rows are picked by number, not as views: counting the references to a view takes as long as a frame of a
+    short word.
     """
     L = labels.size
-    blank, label, skip = work
-    blank[0, : L + 1] = label[: T + 1, 0] = label[0, : L + 1] = -np.inf
+    blank, label, skip, before = work
+    label[:, 0] = blank[0, : L + 1] = label[0, : L + 1] = -np.inf
     blank[0, 0] = 0.0
     for j in range(L):
         skip[j] = -np.inf if j == 0 or labels[j] == labels[j - 1] else 0.0
-    for t in range(T):
+    size, done, stretch = blank.shape[0] - 1, 0, 0
+    count = min(size, T)
+    while True:
+        _run_frames(flat, start + done * stride, stride, count, blank_class, labels, work)
+        if done + count == T:
+            break
+        before[stretch, 0, : L + 1], before[stretch, 1, : L + 1] = blank[0, : L + 1], label[0, : L + 1]
+        blank[0, : L + 1], label[0, : L + 1] = blank[count, : L + 1], label[count, : L + 1]
+        stretch, done = stretch + 1, done + count
+        count = min(size, T - done)
+    in_blank, in_label = blank[count, L], label[count, L]
+    score = max(in_blank, in_label)
+    if score == -np.inf:
+        return score
+    state = 2 * L - 1 if in_label >= in_blank else 2 * L
+    state = _trace_back(state, path[done:], work)
+    while stretch > 0:
+        stretch, done = stretch - 1, done - size
+        blank[0, : L + 1], label[0, : L + 1] = before[stretch, 0, : L + 1], before[stretch, 1, : L + 1]
+        _run_frames(flat, start + done * stride, stride, size, blank_class, labels, work)
+        state = _trace_back(state, path[done : done + size], work)
+    return score
+
+
+@njit
+def _run_frames(flat, start, stride, count, blank_class, labels, work):
+    """The recursion over so many frames, from row 0."""
+    L = labels.size
+    blank, label, skip, _ = work
+    for t in range(count):
         row = start + t * stride
         y_blank = np.float64(flat[row + blank_class])
         for j in range(L):
@@ -48,28 +87,22 @@ def best_path(flat, start, stride, T, blank_class, labels, work, path):
             label[t + 1, j + 1] = flat[row + labels[j]] + max(stay, from_blank, from_label)
             blank[t + 1, j] = y_blank + max(from_blank, label[t, j])
         blank[t + 1, L] = y_blank + max(blank[t, L], label[t, L])
-    in_blank, in_label = blank[T, L], label[T, L]
-    score = max(in_blank, in_label)
-    if score > -np.inf:
-        _trace_back(T, L, in_label >= in_blank, work, path)
-    return score
 
 
 @njit
-def _trace_back(T, L, in_label, work, path):
-    """From the last frame to the first: each step goes to the state that the maximum was."""
-    blank, label, skip = work
-    j = L - 1 if in_label else L
-    for t in range(T - 1, -1, -1):
-        path[t] = 2 * j + 1 if in_label else 2 * j
+def _trace_back(state, path, work):
+    """Fill the path of a stretch that ends in a state -> the state before it. Each step goes where the maximum was."""
+    blank, label, skip, _ = work
+    for t in range(path.size - 1, -1, -1):
+        path[t] = state
+        j, in_label = state // 2, state % 2 == 1
         from_blank, from_label = blank[t, j], label[t, j]
         if in_label:
             from_label += skip[j]
-            in_label = label[t, j + 1] >= max(from_blank, from_label)
-            if in_label:
+            if label[t, j + 1] >= max(from_blank, from_label):
                 continue
-        if from_label > from_blank:
-            in_label, j = True, j - 1
+        state = 2 * j - 1 if from_label > from_blank else 2 * j
+    return state
 
 
 @njit

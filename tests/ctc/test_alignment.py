@@ -146,6 +146,23 @@ def test_of_equal_paths_the_naive_one_is_taken(problem):
         assert paths[:frames, n].tolist() == ctc_decoding.best_path(scores[:frames, n].numpy(), text, problem.blank)[1]
 
 
+def test_a_long_text_beside_many_frames():
+    """More than is kept at once: the path spells the text, and cannot be made better by moving a label by a frame."""
+    T, K = 1500, 30
+    log_probs = normal(T, 1, K).log_softmax(2)
+    text = [1 + (7 * j) % (K - 1) for j in range(900)]
+    alignment = forced_align(log_probs, torch.tensor([text]), [T], [len(text)])
+    path = alignment.paths[:, 0]
+    check_sample(alignment, 0, text, log_probs[:, 0].double().tolist(), 0)
+    values = log_probs[:, 0].double()
+    for t in range(1, T):
+        for moved in (path[t - 1], path[t + 1] if t + 1 < T else path[t]):
+            other = path.clone()
+            other[t] = moved
+            if naive.collapse(other.tolist(), 0) == text:
+                assert values[t, moved] <= values[t, path[t]]
+
+
 # Tensors of int64 are not looked at before the kernel: it must find what is wrong itself.
 @pytest.mark.parametrize(
     ("targets", "frames", "lengths", "message"),
