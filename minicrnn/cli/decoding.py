@@ -49,7 +49,9 @@ Top = Annotated[
 LexiconFile = Annotated[
     Path | None,
     typer.Option(
-        "--lexicon", help="Words of which each text is one: a UTF-8 file, one a line.", rich_help_panel=DECODING
+        "--lexicon",
+        help="Words of which each text is one: a UTF-8 file, one a line. A confidence is then a share among them.",
+        rich_help_panel=DECODING,
     ),
 ]
 LexiconsFile = Annotated[

@@ -120,10 +120,11 @@ class Lexicon:
     def from_file(cls, path: str | Path, alphabet: Characters, *, case: Case = "keep") -> "Lexicon":
         """Read a UTF-8 file of one word a line, each with a tab and a count behind it if there are counts.
 
-        White space around a word is not of it.
+        White space around a word is not of it. What stands behind the last tab and is not a whole number of at least 0
+        is of the word.
 
         Raises:
-            ValueError: the file is not UTF-8; no word is left.
+            ValueError: the file is not UTF-8; no word is left; a count that int64 cannot hold.
             OSError: the file cannot be read.
         """
         words = ((word.strip(), count) for word, count in lexicon_words.read_word_file(path))

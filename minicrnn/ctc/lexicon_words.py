@@ -46,6 +46,7 @@ class LexiconReport:
         duplicates: words that were there already, once case and normal form are settled; each as often as that.
         empty: the positions, from 0, of words without a character; of a file, the lines, from 1.
         outside: words with characters that the alphabet lacks, each with those characters.
+        outside_at: the positions of these, from 0; of a file, the lines, from 1.
         of_file: whether the words are the lines of a file.
     """
 
@@ -54,6 +55,7 @@ class LexiconReport:
     duplicates: tuple[str, ...] = ()
     empty: tuple[int, ...] = ()
     outside: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    outside_at: tuple[int, ...] = ()
     of_file: bool = False
 
     @property
@@ -69,8 +71,15 @@ class LexiconReport:
             where = ("line" if len(self.empty) == 1 else "lines") if self.of_file else "at"
             lines.append(f"{len(self.empty):,} empty, left out: {where} {_some(map(str, self.empty))}")
         if self.outside:
-            words = (f"{word!r} ({' '.join(map(repr, unknown))})" for word, unknown in self.outside)
+            words = (
+                f"{word!r} ({f'line {line}: ' if self.of_file else ''}{' '.join(map(repr, unknown))})"
+                for (word, unknown), line in zip(self.outside, self.outside_at, strict=True)
+            )
             lines.append(f"{len(self.outside):,} with characters outside the alphabet, left out: {_some(words)}")
+            if self.of_file and any("\t" in word for word, _ in self.outside):
+                lines.append(
+                    "a count behind a tab is a whole number of at least 0; anything else is taken as part of the word"
+                )
         return "\n  ".join(lines)
 
 
@@ -99,10 +108,11 @@ def gather_words(words: Counted, alphabet: Characters, case: Case, *, of_file: b
     if case not in ("keep", "lower", "upper"):
         raise ValueError(f'case must be "keep", "lower" or "upper", not {case!r}')
     spelled: dict[tuple[int, ...], tuple[str, int]] = {}
-    duplicates, empty, outside = [], [], []
+    duplicates, empty, outside, outside_at = [], [], [], []
     given = 0
     for word, count in words:
         given += 1
+        place = given if of_file else given - 1
         if not isinstance(word, str):
             raise TypeError(f"word {given - 1} is {word!r}, not a string")
         if not isinstance(count, SupportsIndex):
@@ -114,9 +124,10 @@ def gather_words(words: Counted, alphabet: Characters, case: Case, *, of_file: b
             labels = tuple(alphabet.encode(text))
         except ValueError:
             outside.append((word, tuple(alphabet.unknown(text))))
+            outside_at.append(place)
             continue
         if not labels:
-            empty.append(given if of_file else given - 1)
+            empty.append(place)
         else:
             before = spelled[labels][1] if labels in spelled else 0
             if labels in spelled:
@@ -124,7 +135,8 @@ def gather_words(words: Counted, alphabet: Characters, case: Case, *, of_file: b
             if before + index(count) > _LARGEST:
                 raise ValueError(f"word {word!r} has a count of {before + index(count)}, which int64 cannot hold")
             spelled[labels] = text, before + index(count)
-    report = LexiconReport(given, len(spelled), tuple(duplicates), tuple(empty), tuple(outside), of_file)
+    left_out = tuple(empty), tuple(outside), tuple(outside_at)
+    report = LexiconReport(given, len(spelled), tuple(duplicates), *left_out, of_file)
     return _sorted(spelled, alphabet.blank, report)
 
 

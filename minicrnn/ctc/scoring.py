@@ -49,7 +49,7 @@ def score(
     Args:
         log_probs: [T, N, K], or [T, K] for one sample, normalised over K (``log_softmax``).
         texts: texts for every sample; or a list of texts for each of the N samples, which may differ in number. A text
-            is a list of labels; with ``alphabet``, a string.
+            is a list of labels; with ``alphabet``, a string. Empty lists alone are empty texts, for every sample.
         lengths: [N] frames that count; all T if None.
         blank: the class of the blank.
         alphabet: its ``encode`` turns strings into labels.

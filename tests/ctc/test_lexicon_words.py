@@ -32,6 +32,7 @@ def test_every_word_is_accounted_for(given_words, case):
         set(unknown) == set(word if case == "keep" else word.lower()) - set("abcd") != set()
         for word, unknown in report.outside
     )
+    assert [given_words[position][0] for position in report.outside_at] == [word for word, _ in report.outside]
     settled = [(word if case == "keep" else word.lower(), count) for word, count in given_words]
     readable = {word for word, _ in settled if word and set(word) <= set("abcd")}
     assert gathered.texts == tuple(sorted(readable))
@@ -100,8 +101,12 @@ def test_a_file_of_words(tmp_path):
     assert read_word_file(path) == [("cab", 7), ("bad", 1), ("", 1), ("d a", 1), ("ab\tx", 1), ("cab", 2)]
     lexicon = Lexicon.from_file(path, ALPHABET)
     assert dict(zip(lexicon.words, lexicon.counts.tolist(), strict=True)) == {"bad": 1, "cab": 9}
-    assert (len(lexicon.report.outside), lexicon.report.empty) == (2, (3,))
-    assert "1 empty, left out: line 3\n" in str(lexicon.report)
+    assert (lexicon.report.outside_at, lexicon.report.empty) == ((4, 5), (3,))
+    assert str(lexicon.report).endswith(
+        "  1 empty, left out: line 3\n"
+        "  2 with characters outside the alphabet, left out: 'd a' (line 4: ' '), 'ab\\tx' (line 5: '\\t' 'x')\n"
+        "  a count behind a tab is a whole number of at least 0; anything else is taken as part of the word"
+    )
     path.write_bytes(b"caf\xe9\n")
     with pytest.raises(ValueError, match=r"words\.txt: not a UTF-8 text file"):
         Lexicon.from_file(path, ALPHABET)
@@ -132,7 +137,7 @@ def test_what_cannot_be_saved_or_loaded(tmp_path):
     with pytest.raises(ValueError, match=r"'a\\nb' holds a line end"):
         Lexicon(["a\nb"], Alphabet("ab\n")).save(tmp_path / "words.txt")
     Lexicon(["abe"], Alphabet("abe")).save(tmp_path / "words.txt")
-    with pytest.raises(ValueError, match=r"words\.txt: no words are left .*\n.*'abe' \('e'\)"):
+    with pytest.raises(ValueError, match=r"words\.txt: no words are left .*\n.*'abe' \(line 1: 'e'\)"):
         Lexicon.load(tmp_path / "words.txt", ALPHABET)
     Lexicon(["abe", "ab"], Alphabet("abe")).save(tmp_path / "words.txt")
     with pytest.raises(ValueError, match=r"words\.txt: not a lexicon saved for this alphabet"):
