@@ -191,7 +191,7 @@ def _lexicons_of(names: Sequence[str], lexicons: Mapping[str, Lexicon | Iterable
     if lexicons is None:
         return [None] * len(names)
     if missing := [name for name in names if name not in lexicons]:
-        raise DataError(f"{len(missing)} images have no lexicon of their own, first {printable(missing[0])}")
+        raise DataError(f"{len(missing)} images have no lexicon of their own, first {printable(missing[0])}: add them")
     return [lexicons[name] for name in names]
 
 

@@ -186,7 +186,7 @@ def test_hotwords(model, words, capsys):
         (["--beam", 0], "--beam"),
         (["--top", 0], "--top"),
         (["--beam", 2, "--top", 3], "--beam 2 gives no more than 2 texts, and --top asks for 3"),
-        (["--lexicon", "w", "--lexicons", "w"], "--lexicon and --lexicons exclude each other"),
+        (["--lexicon", "w", "--lexicons", "w"], "--lexicon and --lexicons exclude each other: give one for all images"),
         (["--lexicon", "w", "--beam", 3, "--lm", "m"], "--lexicon and --beam and --lm exclude each other"),
         (["--lm-weight", -1], "--lm-weight"),
         (["--hotword", "xyz"], "--hotword: character 'x'"),

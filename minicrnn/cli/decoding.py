@@ -158,7 +158,9 @@ def chosen_decoding(
     searching = {"--beam": beam, "--lm": lm, "--hotword": hotwords}
     given = [name for name, value in searching.items() if value]
     with_lexicon = [name for name, value in {"--lexicon": lexicon, "--lexicons": lexicons}.items() if value]
-    if len(with_lexicon) == 2 or (with_lexicon and given):
+    if len(with_lexicon) == 2:
+        raise OptionError("--lexicon and --lexicons exclude each other: give one for all images, or one for each")
+    if with_lexicon and given:
         raise OptionError(f"{' and '.join(with_lexicon + given)} exclude each other: a lexicon is searched exactly")
     if beam is not None and beam < top:
         raise OptionError(f"--beam {beam} gives no more than {beam} texts, and --top asks for {top}")
