@@ -125,11 +125,11 @@ def align(frames, labels, target_lengths, workers, aligned):
     sound = _in_range(frames, labels, target_lengths, aligned.paths.shape[0])
     N = aligned.scores.size if sound else 0
     if workers == 1:  # starting threads, even one, takes as long as a few words
-        _align_stretch(frames, labels, target_lengths, 0, N, aligned)
+        _align_samples(frames, labels, target_lengths, 0, N, aligned)
     else:
         for worker in prange(workers):
             begin, end = np.int64(worker) * N // workers, (np.int64(worker) + 1) * N // workers
-            _align_stretch(frames, labels, target_lengths, begin, end, aligned)
+            _align_samples(frames, labels, target_lengths, begin, end, aligned)
     return sound
 
 
@@ -146,7 +146,7 @@ def _in_range(frames, labels, target_lengths, T):
 
 
 @njit
-def _align_stretch(frames, labels, target_lengths, begin, end, aligned):
+def _align_samples(frames, labels, target_lengths, begin, end, aligned):
     """The samples of one thread. They stand side by side, so that no other thread writes to the same cache lines."""
     if begin == end:
         return

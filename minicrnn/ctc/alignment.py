@@ -22,7 +22,7 @@ from minicrnn.ctc.decoder_inputs import as_frames, decoder_scores
 from minicrnn.ctc.targets import CTCTargets, Lengths, frames_needed, prepare, prepare_for_kernel
 from minicrnn.shapes import ReceptiveField
 from minicrnn.threads import kernel_threads, run_kernel
-from minicrnn_kernels.ctc_decoder_arguments import Aligned
+from minicrnn_kernels.ctc_decoder_arguments import Aligned, Frames
 
 _WORK_FOR_THREADS = 5_000  # labels times frames
 
@@ -128,7 +128,11 @@ def forced_align(
     without = choose("ctc_decoding", log_probs) == "torch"
     check = prepare if without else prepare_for_kernel
     scores, given = check(decoder_scores(log_probs).cpu(), targets, input_lengths, target_lengths, blank)
-    aligned = _without_kernel(scores, given) if without else _with_kernel(scores, given)
+    frames, aligned = as_frames(scores, given.input_lengths.numpy(), given.blank), _room(scores, given)
+    if without:
+        without_kernels.align(frames, given, aligned)
+    elif not _run_kernel(frames, given, aligned):
+        prepare(scores, *given)  # says what is wrong
     if not allow_infeasible and aligned.scores.min(initial=0.0) == -np.inf:
         n = int(aligned.scores.argmin())
         needed, has = int(frames_needed(given)[n]), int(given.input_lengths[n])
@@ -139,22 +143,14 @@ def forced_align(
     return Alignment(paths, totals, labels, counts, spans, log_scores, probabilities, pixels)
 
 
-def _with_kernel(scores: Tensor, given: CTCTargets) -> Aligned:
+def _run_kernel(frames: Frames, given: CTCTargets, aligned: Aligned) -> bool:
+    """Fill ``aligned``; False if a label or a length is out of range."""
     from minicrnn_kernels.ctc_align import align
 
-    frames, aligned = as_frames(scores, given.input_lengths.numpy(), given.blank), _room(scores, given)
     # A second thread takes longer to wake than a few words to align.
-    threads = kernel_threads() if len(scores) * aligned.labels.size >= _WORK_FOR_THREADS else 1
+    threads = kernel_threads() if len(aligned.paths) * aligned.labels.size >= _WORK_FOR_THREADS else 1
     labels, lengths = given.labels.numpy(), given.target_lengths.numpy()
-    if not run_kernel(align, threads, frames.flat.dtype, frames, labels, lengths, threads, aligned):
-        prepare(scores, *given)  # says what is wrong
-    return aligned
-
-
-def _without_kernel(scores: Tensor, given: CTCTargets) -> Aligned:
-    frames, aligned = as_frames(scores, given.input_lengths.numpy(), given.blank), _room(scores, given)
-    without_kernels.align(frames, given, aligned)
-    return aligned
+    return bool(run_kernel(align, threads, frames.flat.dtype, frames, labels, lengths, threads, aligned))
 
 
 def _room(scores: Tensor, given: CTCTargets) -> Aligned:

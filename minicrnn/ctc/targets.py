@@ -75,6 +75,9 @@ def prepare_for_kernel(
 
     That takes a third off the time of the loss of a single word. What the kernel finds wrong, ``prepare`` puts into
     words. Labels beyond a target's length are then the caller's, whatever they are.
+
+    Raises:
+        ValueError, TypeError: as ``prepare``, for what is not left to the kernel.
     """
     N = scores.shape[1]
     if (
