@@ -69,15 +69,18 @@ def engine_for(size: torch.Size, weight_size: torch.Size, options: ConvOptions, 
 
 
 def _few_channels(size: torch.Size, weight_size: torch.Size, options: ConvOptions) -> Engine:
-    _, H, W, _ = size
+    N, H, W, C_in = size
     H_out, W_out = options.output_size(H, W)
+    images = max(1, WINDOWS_BLOCK // max(1, H_out * W_out * weight_size[0]))
     return Engine(
         "few channels",
-        images=max(1, WINDOWS_BLOCK // max(1, H_out * W_out * weight_size[0])),
-        scratch=0,
+        images=images,
+        scratch=conv_few_channels.scratch_numbers(min(N, images), H, W, C_in, options),
         prepare=conv_few_channels.prepare,
-        forward=lambda x, Wm, y, _: conv_few_channels.forward(x, Wm, options, y),
-        backward=lambda x, dy, Wm, dWm, dx, _: conv_few_channels.backward(x, dy, Wm, options, dWm, dx),
+        forward=lambda x, Wm, y, scratch: conv_few_channels.forward(x, Wm, options, y, scratch),
+        backward=lambda x, dy, Wm, dWm, dx, scratch: conv_few_channels.backward(
+            x, dy, Wm, options, dWm, dx, scratch
+        ),
         finish=lambda dWm: conv_few_channels.finish(dWm, weight_size),
     )
 

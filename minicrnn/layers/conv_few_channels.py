@@ -12,10 +12,8 @@ Puri and Simard, *High performance convolutional neural networks for document pr
 """
 
 import math
-import threading
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -26,8 +24,6 @@ from minicrnn.threads import kernel_threads, run_kernel
 MOST_CHANNELS, MOST_TAPS = 4, 100
 COLUMNS, NUMBERS = 1 << 14, 1 << 20  # of X at a time, at most: enough for a long product, few enough for the cache
 PARTS = 16  # products that make a weight's gradient, each by one thread: the same sums for any number of threads
-
-_memory = threading.local()
 
 
 def suits(C_in: int, C_out: int, options: ConvOptions) -> bool:
@@ -45,15 +41,23 @@ def prepare(weight: Float[Tensor, "C_out C_in kh kw"]) -> Float[Tensor, "T C_out
     return weight.permute(2, 3, 1, 0).reshape(-1, len(weight))
 
 
+def scratch_numbers(N: int, H: int, W: int, C_in: int, options: ConvOptions) -> int:
+    """How many numbers :func:`forward` and :func:`backward` write into ``scratch`` for N images: those of X at a time."""
+    T = math.prod(options.kernel_size) * C_in
+    Ho, Wo = options.output_size(H, W)
+    return T * min(N * Ho, _rows_at_a_time(T, Wo)) * Wo
+
+
 def forward(
     x: Float[Tensor, "N H W C_in"],
     Wm: Float[Tensor, "T C_out"],
     options: ConvOptions,
     y: Float[Tensor, "N Ho Wo C_out"],
+    scratch: Float[Tensor, " numbers"],
 ) -> None:
     """Write y; x and y are contiguous."""
     pixels = y.view(-1, y.shape[3])
-    for columns, X in _windows(x, options):
+    for columns, X in _windows(x, options, scratch):
         torch.mm(X.mT, Wm, out=pixels[columns])
 
 
@@ -64,6 +68,7 @@ def backward(
     options: ConvOptions,
     dWm: Float[Tensor, "T C_out"] | None,
     dx: Float[Tensor, "N H W C_in"] | None,
+    scratch: Float[Tensor, " numbers"],
 ) -> None:
     """Gradients of :func:`forward`: the weight's is added to dWm, that of x is written to dx; None is not wanted.
 
@@ -73,7 +78,7 @@ def backward(
     """
     pixels = dy.view(-1, dy.shape[3])
     if dWm is not None:
-        for columns, X in _windows(x, options):
+        for columns, X in _windows(x, options, scratch):
             M = X.shape[1]
             width = max(1, M // PARTS)
             dWm += _product_in_parts(X[:, : M // width * width], pixels[columns][: M // width * width], width)
@@ -94,28 +99,22 @@ def finish(dWm: Float[Tensor, "T C_out"], weight_shape: torch.Size) -> Float[Ten
     return dWm.view(kh, kw, C_in, C_out).permute(3, 2, 0, 1)
 
 
-def _windows(x: Tensor, options: ConvOptions) -> Iterator[tuple[slice, Tensor]]:
+def _rows_at_a_time(T: int, Wo: int) -> int:
+    return max(1, min(COLUMNS, NUMBERS // T) // Wo)
+
+
+def _windows(x: Tensor, options: ConvOptions, scratch: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """X, a few rows of the output at a time, and which columns it has. The next overwrites the last."""
     from minicrnn_kernels import conv_few_channels
 
     N, H, W, C_in = x.shape
     Ho, Wo = options.output_size(H, W)
     T = math.prod(options.kernel_size) * C_in
-    step = max(1, min(COLUMNS, NUMBERS // T) // Wo)
+    step = _rows_at_a_time(T, Wo)
     geometry = (C_in, *options.kernel_size, *options.stride, *options.dilation, options.pads[0], options.pads[2])
     array = x.view(N, H, W * C_in).numpy()
-    memory = _memory_of(T * min(step, N * Ho) * Wo, array.dtype)
     for row in range(0, N * Ho, step):
         M = min(step, N * Ho - row) * Wo
-        X = memory[: T * M].reshape(T, M)
-        run_kernel(conv_few_channels.windows, kernel_threads(), x.dtype, array, geometry, Ho, Wo, row, X)
-        yield slice(row * Wo, row * Wo + M), torch.from_numpy(X)
-
-
-def _memory_of(numbers: int, dtype: np.dtype) -> np.ndarray:
-    """Memory of this thread, used again: fresh memory costs more than what is written to it."""
-    memory = getattr(_memory, dtype.name, None)
-    if memory is None or memory.size < numbers:
-        memory = np.empty(numbers, dtype)
-        setattr(_memory, dtype.name, memory)
-    return memory
+        X = scratch[: T * M].view(T, M)
+        run_kernel(conv_few_channels.windows, kernel_threads(), x.dtype, array, geometry, Ho, Wo, row, X.numpy())
+        yield slice(row * Wo, row * Wo + M), X

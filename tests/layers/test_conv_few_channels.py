@@ -17,13 +17,19 @@ kernels = st.tuples(st.integers(1, 5), st.integers(1, 5))
 paddings = st.tuples(st.integers(0, 4), st.integers(0, 4))
 
 
+def scratch_for(x, options):
+    """Memory of exactly the size that is asked for."""
+    return torch.full((engine.scratch_numbers(*x.shape, options),), torch.nan, dtype=x.dtype)
+
+
 def run(x, weight, options, dy):
     """y, dweight and dx of [N, H, W, C] images."""
     Wm = engine.prepare(weight)
     y = torch.full((len(x), *options.output_size(*x.shape[1:3]), len(weight)), torch.nan, dtype=x.dtype)
-    engine.forward(x, Wm, options, y)
+    scratch = scratch_for(x, options)
+    engine.forward(x, Wm, options, y, scratch)
     dWm, dx = torch.ones_like(Wm), torch.full_like(x, torch.nan)
-    engine.backward(x, dy(y), Wm, options, dWm, dx)
+    engine.backward(x, dy(y), Wm, options, dWm, dx, scratch)
     return y, engine.finish(dWm - 1, weight.shape), dx
 
 
@@ -55,8 +61,8 @@ def test_each_gradient_alone():
     _, dweight, dx = run(x, weight, options, lambda _: dy)
     Wm = engine.prepare(weight)
     alone = torch.zeros_like(Wm), torch.empty_like(x)
-    engine.backward(x, dy, Wm, options, alone[0], None)
-    engine.backward(x, dy, Wm, options, None, alone[1])
+    engine.backward(x, dy, Wm, options, alone[0], None, scratch_for(x, options))
+    engine.backward(x, dy, Wm, options, None, alone[1], scratch_for(x, options))
     torch.testing.assert_close(engine.finish(alone[0], weight.shape), dweight)
     assert torch.equal(alone[1], dx)
 
