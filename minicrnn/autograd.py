@@ -87,5 +87,6 @@ def is_watched(module: nn.Module) -> bool:
     >>> is_watched(layer), is_watched(nn.Linear(1, 1))
     (True, False)
     """
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, name) for name in hooks) or bool(nn.modules.module._has_any_global_hook())
+    forward = module._forward_hooks or module._forward_pre_hooks
+    backward = module._backward_hooks or module._backward_pre_hooks
+    return bool(forward or backward) or bool(nn.modules.module._has_any_global_hook())

@@ -106,6 +106,16 @@ def use_backend(name: str) -> Iterator[None]:
         _forced.reset(token)
 
 
+def pinned() -> str:
+    """The level that :func:`use_backend` asks for here; ``"auto"`` if it does not.
+
+    >>> with use_backend("torch"):
+    ...     pinned()
+    'torch'
+    """
+    return _forced.get()
+
+
 def choose(operation: str, tensor: Tensor) -> str:
     """Name the level that runs ``operation`` on ``tensor``, by its device and dtype and the user's choice.
 

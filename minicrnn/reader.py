@@ -16,9 +16,9 @@ from minicrnn.ctc.targets import Lengths, batched_scores, checked_count, checked
 from minicrnn.data.batching import pad_images
 from minicrnn.data.images import load_image, normalise_height, scaled_width, to_tensor
 from minicrnn.errors import OptionError
-from minicrnn.layers.prepared_weights import PreparedWeights
 from minicrnn.places import Sizes, boxes, centers
 from minicrnn.reading import Alternative, Character, Reading
+from minicrnn.replay import Replays
 from minicrnn.shapes import receptive_field
 from minicrnn.shipped import model_file
 from minicrnn.text import Alphabet
@@ -67,7 +67,7 @@ class Reader:
         self.model = model.to(self.device).eval()
         self.alphabet = alphabet
         self.temperature, self.drift = float(temperature), float(drift)
-        self._weights = PreparedWeights()  # a reader's model is trained: they do not change between images
+        self._run = Replays()  # a reader's model is trained: it does not change between images
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device | None = None) -> "Reader":
@@ -174,8 +174,7 @@ class Reader:
         Raises:
             ValueError: an image is too narrow for one frame, or as :meth:`CRNN.forward` says.
         """
-        with self._weights.in_use():
-            logits, lengths = self.model(images.to(self.device), widths)
+        logits, lengths = self._run(self.model, images.to(self.device), widths)
         return logits.float().log_softmax(2), lengths
 
     @torch.inference_mode()

@@ -5,7 +5,9 @@ Numba is imported here when the first kernel runs: that takes half a second.
 
 import os
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -14,6 +16,9 @@ import torch
 _one_at_a_time = threading.Lock()
 _called: set[Hashable] = set()
 _forked = False
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+_written_to: ContextVar[list[Call] | None] = ContextVar("calls_written_to", default=None)
 
 
 def kernels_usable() -> bool:
@@ -43,6 +48,39 @@ def kernel_threads() -> int:
 
 def run_kernel(kernel: Callable[..., Any], threads: int, variant: Hashable, *arguments: Any) -> Any:
     """Call a kernel. ``variant`` is what it is compiled for anew, as a dtype; a long first call says what it does."""
+    calls = _written_to.get()
+    if calls is not None:
+        calls.append((kernel, arguments, {}))
+    with _turn(threads):
+        if (kernel, variant) in _called:
+            return kernel(*arguments)
+        torch_threads = torch.get_num_threads()
+        try:
+            return _first_call(kernel, variant, *arguments)
+        finally:  # Numba has started its threads, and told OpenMP, which torch shares with it, how many there are
+            torch.set_num_threads(torch_threads)
+
+
+@contextmanager
+def kernels_written_to(calls: list[Call]) -> Iterator[None]:
+    """Kernels that run inside ``with``, in this thread or task, are added to a list, for :func:`run_calls`."""
+    token = _written_to.set(calls)
+    try:
+        yield
+    finally:
+        _written_to.reset(token)
+
+
+def run_calls(calls: list[Call], threads: int) -> None:
+    """Call functions, among them kernels that have run before, one after the other."""
+    with _turn(threads):
+        for function, arguments, options in calls:
+            function(*arguments, **options)
+
+
+@contextmanager
+def _turn(threads: int) -> Iterator[None]:
+    """The right to run kernels, on so many threads."""
     import numba
 
     if _forked:
@@ -51,17 +89,14 @@ def run_kernel(kernel: Callable[..., Any], threads: int, variant: Hashable, *arg
             'start it with "spawn", or use use_backend("torch")'
         )
     with _one_at_a_time:
-        first = (kernel, variant) not in _called
-        torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
-        if numba_threads != threads:
+        before = numba.get_num_threads()
+        if before != threads:
             numba.set_num_threads(threads)
         try:
-            return _first_call(kernel, variant, *arguments) if first else kernel(*arguments)
+            yield
         finally:
-            if numba_threads != threads:
-                numba.set_num_threads(numba_threads)
-            if first:  # Numba has started its threads, and told OpenMP, which torch shares with it, how many there are
-                torch.set_num_threads(torch_threads)
+            if before != threads:
+                numba.set_num_threads(before)
 
 
 def _first_call(kernel: Callable[..., Any], variant: Hashable, *arguments: Any) -> Any:

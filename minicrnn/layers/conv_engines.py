@@ -43,7 +43,7 @@ class Engine(NamedTuple):
 
     def prepared(self, weight: Tensor) -> Tensor:
         """The weight prepared, or as it was kept: see :mod:`minicrnn.layers.prepared_weights`."""
-        return prepared_weight(weight, self.name, self.prepare)
+        return prepared_weight(self.name, self.prepare, weight)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -78,9 +78,7 @@ def _few_channels(size: torch.Size, weight_size: torch.Size, options: ConvOption
         scratch=conv_few_channels.scratch_numbers(min(N, images), H, W, C_in, options),
         prepare=conv_few_channels.prepare,
         forward=lambda x, Wm, y, scratch: conv_few_channels.forward(x, Wm, options, y, scratch),
-        backward=lambda x, dy, Wm, dWm, dx, scratch: conv_few_channels.backward(
-            x, dy, Wm, options, dWm, dx, scratch
-        ),
+        backward=lambda x, dy, Wm, dWm, dx, scratch: conv_few_channels.backward(x, dy, Wm, options, dWm, dx, scratch),
         finish=lambda dWm: conv_few_channels.finish(dWm, weight_size),
     )
 

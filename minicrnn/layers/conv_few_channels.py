@@ -42,7 +42,7 @@ def prepare(weight: Float[Tensor, "C_out C_in kh kw"]) -> Float[Tensor, "T C_out
 
 
 def scratch_numbers(N: int, H: int, W: int, C_in: int, options: ConvOptions) -> int:
-    """How many numbers :func:`forward` and :func:`backward` write into ``scratch`` for N images: those of X at a time."""
+    """How many numbers :func:`forward` and :func:`backward` write into ``scratch``: X, for some of the rows at once."""
     T = math.prod(options.kernel_size) * C_in
     Ho, Wo = options.output_size(H, W)
     return T * min(N * Ho, _rows_at_a_time(T, Wo)) * Wo

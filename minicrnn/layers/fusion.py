@@ -24,6 +24,7 @@ from minicrnn.layers.batch_norm import BatchNorm2d
 from minicrnn.layers.conv import Conv2d
 from minicrnn.layers.geometry import walk
 from minicrnn.layers.max_pool import MaxPool2d
+from minicrnn.layers.prepared_weights import prepared_weight
 from minicrnn.layers.sizes import Pair, pair
 from minicrnn.layers.window_matrix import ConvOptions
 
@@ -94,7 +95,11 @@ def _run(layers: dict[str, Any], x: Tensor) -> Tensor:
         return nn.Sequential(*layers.values())(x)
     if options is None:
         return norm_relu_pool(x, layers.get("n") or layers.get("k"), after)
-    scale, shift = _constants(layers["k"], conv.bias) if "k" in layers else (None, conv.bias)
+    scale, shift = None, conv.bias
+    if "k" in layers:
+        norm = layers["k"]
+        weights = (norm.running_var, norm.running_mean, norm.weight, norm.bias, conv.bias)
+        scale, shift = prepared_weight(("scale and shift", norm.eps), partial(_constants, norm.eps), *weights)
     return conv_block(x, conv.weight, shift, options, after, scale)
 
 
@@ -117,13 +122,15 @@ def _constants_fit(norm: Any, conv: Any) -> bool:
     return norm.num_features == conv.out_channels and same_type and norm.eps >= 0
 
 
-def _constants(norm: Any, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+def _constants(
+    eps: float, var: Tensor, mean: Tensor, weight: Tensor | None, bias: Tensor | None, conv_bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Scale and shift of a convolution without bias that is normalised by running averages.
 
     γ (z + b − μ) / √(σ² + ε) + β = scale · z + shift
     """
-    scale = (norm.running_var + norm.eps).rsqrt()
-    shift = -norm.running_mean if bias is None else bias - norm.running_mean
-    if norm.weight is not None:
-        scale = scale * norm.weight
-    return scale, shift * scale if norm.bias is None else shift * scale + norm.bias
+    scale = (var + eps).rsqrt()
+    shift = -mean if conv_bias is None else conv_bias - mean
+    if weight is not None:
+        scale = scale * weight
+    return scale, shift * scale if bias is None else shift * scale + bias

@@ -56,12 +56,12 @@ def lstm_kernel_forward(
     gates = (_empty(x, M, D, G) if save else scratch(M * D * G, x.dtype)).view(M, D, G)
     for d, w in enumerate(weights):
         if not save and few_rows.suits(*x.shape) and are_kept(w.ih):
-            packed = prepared_weight(w.ih, "few rows", lambda ih: few_rows.pack(ih.mT[None]))
+            packed = prepared_weight("few rows", lambda ih: few_rows.pack(ih.mT[None]), w.ih)
             few_rows.products(x.contiguous()[:, None], packed, gates[None, :, d])
         else:
             torch.mm(x, w.ih.mT, out=gates[:, d])
-    biases = [w.bias_ih + w.bias_hh for w in weights if w.bias_ih is not None and w.bias_hh is not None]
-    bias = torch.stack(biases) if biases else x.new_zeros(D, G)
+    biases = [bias for w in weights for bias in (w.bias_ih, w.bias_hh) if bias is not None]
+    bias = prepared_weight("sums", _sums_of_pairs, *biases) if biases else x.new_zeros(D, G)
     rows = M if save else 0
     h_previous, c_previous = _empty(x, D, rows, P), _empty(x, D, rows, H)
     y, h_n, c_n = _empty(x, M, D * P), torch.empty(D, N, P, dtype=x.dtype), torch.empty(D, N, H, dtype=x.dtype)
@@ -131,6 +131,11 @@ def _recurrent(weights: list[Weights], hidden: int, backward: bool = False, turn
     hr = [w.hh.new_empty(0, hidden) if w.hr is None else w.hr for w in weights]
     hr = [_array(w.mT if backward else w) for w in hr]
     return [hh[0], hh[-1], hr[0], hr[-1]]
+
+
+def _sums_of_pairs(*biases: Tensor) -> Tensor:
+    """[D, 4H]: b_ih + b_hh of each direction."""
+    return torch.stack([ih + hh for ih, hh in zip(biases[::2], biases[1::2], strict=True)])
 
 
 def _empty(like: Tensor, *shape: int) -> Tensor:

@@ -26,7 +26,7 @@ class PreparedWeights:
     """Prepared weights, for the layers that run without gradients inside :meth:`in_use`."""
 
     def __init__(self) -> None:
-        self._kept: Any = WeakTensorKeyDictionary()  # weight -> way -> (its state, prepared)
+        self._kept: Any = WeakTensorKeyDictionary()  # weight -> way -> (states, further weights, prepared)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -37,34 +37,40 @@ class PreparedWeights:
         finally:
             _in_use.reset(token)
 
-    def get(self, weight: Tensor, way: Hashable, prepare: Callable[[Tensor], Tensor]) -> Tensor:
-        """``prepare(weight)``, or what it was the last time; ``way`` names the function and its options."""
-        state, ways = (weight._version, weight.data_ptr()), self._kept.setdefault(weight, {})
-        before, prepared = ways.get(way, (None, None))
-        if before != state:
-            prepared = prepare(weight.detach())  # which may be this memory itself: it must not hold the parameter
-            ways[way] = (state, prepared)
+    def get(self, way: Hashable, prepare: Callable[..., Any], weight: Tensor, *more: Tensor | None) -> Any:
+        """``prepare(weight, *more)``, or what it was the last time; ``way`` names the function and its options."""
+        state = [None if t is None else (t._version, t.data_ptr()) for t in (weight, *more)]
+        ways = self._kept.setdefault(weight, {})
+        before, others, prepared = ways.get(way, (None, (), None))
+        same = len(others) == len(more) and all(other is t for other, t in zip(others, more, strict=True))
+        if before != state or not same:
+            # Without gradients: a result may be this memory itself, and must not hold the parameter.
+            prepared = prepare(*(None if t is None else t.detach() for t in (weight, *more)))
+            ways[way] = (state, more, prepared)
         return prepared
 
 
-def are_kept(weight: Tensor) -> bool:
+def are_kept(*weights: Tensor | None) -> bool:
     """Whether :func:`prepared_weight` keeps what it prepares: then long preparations pay."""
     # Tensors of inference mode do not count their changes.
-    return _in_use.get() is not None and not torch.is_grad_enabled() and not weight.is_inference()
+    counted = not any(t is not None and t.is_inference() for t in weights)
+    return _in_use.get() is not None and not torch.is_grad_enabled() and counted
 
 
-def prepared_weight(weight: Tensor, way: Hashable, prepare: Callable[[Tensor], Tensor]) -> Tensor:
-    """``prepare(weight)``; where :class:`PreparedWeights` are in use, without gradients, one that was kept.
+def prepared_weight(way: Hashable, prepare: Callable[..., Any], weight: Tensor, *more: Tensor | None) -> Any:
+    """``prepare(weight, *more)``; where :class:`PreparedWeights` are in use, without gradients, one that was kept.
+
+    ``more`` are further weights that take part, as a bias; some may be None.
 
     >>> weight = torch.ones(2)
     >>> with PreparedWeights().in_use(), torch.no_grad():
-    ...     first = prepared_weight(weight, "twice", lambda w: 2 * w)
-    ...     assert prepared_weight(weight, "twice", lambda w: 2 * w) is first
+    ...     first = prepared_weight("twice", lambda w: 2 * w, weight)
+    ...     assert prepared_weight("twice", lambda w: 2 * w, weight) is first
     ...     _ = weight.add_(1)
-    ...     prepared_weight(weight, "twice", lambda w: 2 * w)
+    ...     prepared_weight("twice", lambda w: 2 * w, weight)
     tensor([4., 4.])
     """
     kept = _in_use.get()
-    if kept is None or not are_kept(weight):
-        return prepare(weight.detach())
-    return kept.get(weight, way, prepare)
+    if kept is None or not are_kept(weight, *more):
+        return prepare(*(None if t is None else t.detach() for t in (weight, *more)))
+    return kept.get(way, prepare, weight, *more)

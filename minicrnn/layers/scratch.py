@@ -6,13 +6,46 @@ made once and used again.
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.int8: np.int8}
-_pieces = threading.local()
+_of_thread = threading.local()
+
+
+class ScratchMemory:
+    """One piece of memory for each type, as large as the largest that was asked for."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[torch.dtype, np.ndarray] = {}
+
+    def piece(self, numbers: int, dtype: torch.dtype) -> Tensor:
+        """``numbers`` numbers of no particular value: the same memory as the last time, if it is large enough."""
+        piece = self._pieces.get(dtype)
+        if piece is None or len(piece) < numbers:
+            piece = self._pieces[dtype] = np.empty(numbers, _NUMPY[dtype])
+        # An array is kept, not a tensor: one that was made in inference mode could not be written to outside of it.
+        return torch.from_numpy(piece[:numbers])
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Inside ``with``, :func:`scratch` gives this memory to this thread, and no longer the thread's own."""
+        before = _memory()
+        _of_thread.memory = self
+        try:
+            yield
+        finally:
+            _of_thread.memory = before
+
+
+def _memory() -> ScratchMemory:
+    if not hasattr(_of_thread, "memory"):
+        _of_thread.memory = ScratchMemory()
+    return _of_thread.memory
 
 
 def empty(size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -27,15 +60,7 @@ def empty(size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 def scratch(numbers: int, dtype: torch.dtype) -> Tensor:
     """``numbers`` numbers of no particular value, valid until the next call in the same thread.
 
-    Each thread keeps one piece of memory for each type, as large as the largest that it ever asked for.
-
     >>> scratch(10, torch.float32).shape
     torch.Size([10])
     """
-    name = _NUMPY[dtype].__name__
-    piece = getattr(_pieces, name, None)
-    if piece is None or len(piece) < numbers:
-        piece = np.empty(numbers, _NUMPY[dtype])
-        setattr(_pieces, name, piece)
-    # An array is kept, not a tensor: one that was made in inference mode could not be written to outside of it.
-    return torch.from_numpy(piece[:numbers])
+    return _memory().piece(numbers, dtype)

@@ -130,5 +130,5 @@ def test_prepared_weights_do_not_keep_a_layer_alive(channels):
 def test_weights_prepared_in_two_ways_are_both_kept():
     kept, weight, calls = PreparedWeights(), torch.ones(2), []
     for way in ("a", "b", "a", "b"):
-        kept.get(weight, way, lambda w, way=way: calls.append(way) or w + 1)
+        kept.get(way, lambda w, way=way: calls.append(way) or w + 1, weight)
     assert calls == ["a", "b"]

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from minicrnn.layers.scratch import empty, scratch
+from minicrnn.layers.scratch import ScratchMemory, empty, scratch
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -24,6 +24,17 @@ def test_threads_do_not_share():
     thread.start()
     thread.join()
     assert there[0].data_ptr() != here.data_ptr()
+
+
+def test_memory_of_ones_own_comes_before_the_threads():
+    usual, own = scratch(10, torch.float32).data_ptr(), ScratchMemory()
+    with own.in_use():
+        mine = scratch(10, torch.float32).data_ptr()
+        with ScratchMemory().in_use():
+            assert scratch(10, torch.float32).data_ptr() not in (usual, mine)
+        assert scratch(10, torch.float32).data_ptr() == mine != usual
+    assert scratch(10, torch.float32).data_ptr() == usual
+    assert own.piece(10, torch.float32).data_ptr() == mine
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int8])
