@@ -52,13 +52,8 @@ def run_kernel(kernel: Callable[..., Any], threads: int, variant: Hashable, *arg
     if calls is not None:
         calls.append((kernel, arguments, {}))
     with _turn(threads):
-        if (kernel, variant) in _called:
-            return kernel(*arguments)
-        torch_threads = torch.get_num_threads()
-        try:
-            return _first_call(kernel, variant, *arguments)
-        finally:  # Numba has started its threads, and told OpenMP, which torch shares with it, how many there are
-            torch.set_num_threads(torch_threads)
+        first = (kernel, variant) not in _called
+        return _first_call(kernel, variant, *arguments) if first else kernel(*arguments)
 
 
 @contextmanager
@@ -89,14 +84,17 @@ def _turn(threads: int) -> Iterator[None]:
             'start it with "spawn", or use use_backend("torch")'
         )
     with _one_at_a_time:
-        before = numba.get_num_threads()
-        if before != threads:
+        torch_threads = torch.get_num_threads()
+        numba_threads = numba.get_num_threads()  # the first time, this starts Numba's threads,
+        if numba_threads != threads:
             numba.set_num_threads(threads)
         try:
             yield
         finally:
-            if before != threads:
-                numba.set_num_threads(before)
+            if numba_threads != threads:
+                numba.set_num_threads(numba_threads)
+            if torch.get_num_threads() != torch_threads:  # and tells OpenMP, which torch shares with it, their number
+                torch.set_num_threads(torch_threads)
 
 
 def _first_call(kernel: Callable[..., Any], variant: Hashable, *arguments: Any) -> Any:
