@@ -273,13 +273,12 @@ class BatchNorm2d(nn.Module):
         """Move the running averages, in place, towards this batch's mean and unbiased variance."""
         if self.num_batches_tracked is None or self.running_mean is None or self.running_var is None:
             return
-        self.num_batches_tracked += 1
+        self.num_batches_tracked.add_(1)
         if m == 0:
             return
-        count = self.num_batches_tracked.to(mean.dtype)
-        share = 1 / count if self.momentum is None else self.momentum
+        share = 1 / self.num_batches_tracked.to(mean.dtype) if self.momentum is None else self.momentum
         for running, new in ((self.running_mean, mean), (self.running_var, var * (m / (m - 1)))):
-            running.copy_((1 - share) * running.to(new.dtype) + share * new)
+            running.copy_(torch.lerp(running.to(new.dtype), new, share))
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any

@@ -15,9 +15,6 @@ from minicrnn.layers.norm_relu_pool import (
     norm_relu_pool,
     norm_relu_pool_backward,
     norm_relu_pool_forward,
-    scale_relu_pool,
-    scale_relu_pool_backward,
-    scale_relu_pool_forward,
 )
 from tests.strategies import dtypes, seeds, tensors, tolerance
 
@@ -96,31 +93,6 @@ def test_equals_the_vectorised_level(data, N, C, size, from_batch, with_weight, 
     torch.testing.assert_close(y, expected, atol=1e-10, rtol=1e-10)
     gradients = norm_relu_pool_backward(dy, saved)
     for ours, theirs in zip(gradients, batch_norm_backward(dy, expected_saved), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
-
-
-@given(st.data(), st.integers(0, 3), channels, sizes, dtypes, windows, flags)
-def test_without_a_normalisation(data, N, C, size, dtype, window, relu):
-    """Exactly: nothing is rounded."""
-    H, W = (max(n, k) for n, k in zip(size, window, strict=True))
-    x = data.draw(tensors(N, C, H, W, dtype=dtype))
-    theirs = one_by_one(None, relu, window)
-    compare_with(lambda x: scale_relu_pool(x, relu, window), theirs, [x], atol=0.0, rtol=0.0)
-    assert torch.equal(norm_relu_pool(x, None, (relu, window)), theirs(x))
-
-
-@given(st.data(), channels, sizes, windows, flags)
-def test_scale_and_shift(data, C, size, window, relu):
-    """dx and dshift against autograd through primitives."""
-    H, W = (max(n, k) for n, k in zip(size, window, strict=True))
-    x, scale, shift = data.draw(tensors(2, C, H, W)), data.draw(tensors(C)), data.draw(tensors(C))
-    y, saved = scale_relu_pool_forward(x, scale, shift, relu, window)
-    dy = data.draw(tensors(*y.shape))
-    leaves = x.clone().requires_grad_(), shift.clone().requires_grad_()
-    expected = one_by_one(None, relu, window)(leaves[0] * scale[:, None, None] + leaves[1][:, None, None])
-    torch.testing.assert_close(y, expected.detach(), atol=1e-12, rtol=1e-12)
-    expected = torch.autograd.grad(expected, leaves, dy) if expected.requires_grad else leaves
-    for ours, theirs in zip(scale_relu_pool_backward(dy, saved), expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
 
 
