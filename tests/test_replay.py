@@ -308,14 +308,15 @@ def test_a_tensor_that_is_more_is_not_recorded(model, recorded):
 
 
 def test_as_many_threads_as_torch_uses(model, recorded):
-    replays, threads = Replays(), torch.get_num_threads()
+    replays, threads, different = Replays(), torch.get_num_threads(), set()
     try:
         for count in (2, 1):
             torch.set_num_threads(count)
+            different.add(kernel_threads())  # Numba may have fewer
             read_often(replays, model, image())
     finally:
         torch.set_num_threads(threads)
-    assert len(recorded) == min(2, kernel_threads())
+    assert len(recorded) == len(different)
 
 
 def test_weights_are_kept(model):
