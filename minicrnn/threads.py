@@ -56,6 +56,11 @@ def run_kernel(kernel: Callable[..., Any], threads: int, variant: Hashable, *arg
         return _first_call(kernel, variant, *arguments) if first else kernel(*arguments)
 
 
+def run_on_all_threads(kernel: Callable[..., Any], variant: Hashable, *arguments: Any) -> Any:
+    """:func:`run_kernel` on as many threads as torch uses."""
+    return run_kernel(kernel, kernel_threads(), variant, *arguments)
+
+
 @contextmanager
 def kernels_written_to(calls: list[Call]) -> Iterator[None]:
     """Kernels that run inside ``with``, in this thread or task, are added to a list, for :func:`run_calls`."""
@@ -84,8 +89,8 @@ def _turn(threads: int) -> Iterator[None]:
             'start it with "spawn", or use use_backend("torch")'
         )
     with _one_at_a_time:
-        torch_threads = torch.get_num_threads()
-        numba_threads = numba.get_num_threads()  # the first time, this starts Numba's threads,
+        # Asked the first time, Numba starts its threads and tells OpenMP, which torch shares with it, their number.
+        torch_threads, numba_threads = torch.get_num_threads(), numba.get_num_threads()
         if numba_threads != threads:
             numba.set_num_threads(threads)
         try:
@@ -93,7 +98,7 @@ def _turn(threads: int) -> Iterator[None]:
         finally:
             if numba_threads != threads:
                 numba.set_num_threads(numba_threads)
-            if torch.get_num_threads() != torch_threads:  # and tells OpenMP, which torch shares with it, their number
+            if torch.get_num_threads() != torch_threads:
                 torch.set_num_threads(torch_threads)
 
 

@@ -13,6 +13,8 @@ batch normalisation needs anyhow: z is computed again, twice. With a pool, see `
 
 All pixels are one axis here, and are taken in strips: of one pixel, or of several where there are few channels, as in
 ``scale_relu_pool``. Numbers per channel are repeated for each pixel of a strip.
+
+Source: Ioffe and Szegedy, *Batch Normalization*, 2015 (arXiv 1502.03167), algorithm 1 and its gradient in section 3.
 """
 
 import numpy as np

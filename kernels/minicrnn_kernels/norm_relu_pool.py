@@ -8,6 +8,8 @@ x, dx: [N, H, W, C]   dy, route: [N, Ho, Wo, C]   dz is never stored. Images are
 
 Sums are made by task, and tasks are joined in their order, whatever the number of threads. Without a pool, see
 ``norm_relu``.
+
+Source: Ioffe and Szegedy, *Batch Normalization*, 2015 (arXiv 1502.03167), algorithm 1 and its gradient in section 3.
 """
 
 import numpy as np

@@ -20,7 +20,7 @@ from torch import Tensor
 from minicrnn.ctc.gradient_memory import gradient_array
 from minicrnn.ctc.levels import Options
 from minicrnn.ctc.targets import CTCTargets, checked_peaks, frames_that_count, prepare
-from minicrnn.threads import kernel_threads, run_kernel
+from minicrnn.threads import kernel_threads, run_kernel, run_on_all_threads
 from minicrnn_kernels import ctc_cpu
 from minicrnn_kernels.ctc_cpu_problem import LANES
 
@@ -100,7 +100,7 @@ def ctc_cpu_backward(dloss: Tensor, saved: CpuSaved) -> Tensor:
         gradient = _gradient_again(saved)
     if dloss.item() != 1 if dloss.dim() == 0 else (dloss != 1).any():
         factors = np.atleast_1d(dloss.numpy())
-        run_kernel(ctc_cpu.multiply, kernel_threads(), factors.dtype, gradient.numpy(), np.ascontiguousarray(factors))
+        run_on_all_threads(ctc_cpu.multiply, factors.dtype, gradient.numpy(), np.ascontiguousarray(factors))
     return gradient
 
 

@@ -13,7 +13,6 @@ one byte, its route.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +26,7 @@ from minicrnn.layers.prepared_weights import are_kept
 from minicrnn.layers.scratch import empty, scratch
 from minicrnn.layers.sizes import Pair
 from minicrnn.layers.window_matrix import ConvOptions
-from minicrnn.threads import kernel_threads, run_kernel
+from minicrnn.threads import run_on_all_threads
 from minicrnn_kernels import scale_relu_pool
 
 
@@ -81,7 +80,9 @@ def conv_block_forward(
         if after != ALONE or scale is not None or shift is not None:
             affine = (array(scale, x.dtype), array(shift, x.dtype))
             results = (y[block].numpy(), route[block].numpy())
-            _run(scale_relu_pool.forward, x.dtype, z.numpy(), *affine, after.relu, *after.window, *results)
+            run_on_all_threads(
+                scale_relu_pool.forward, x.dtype, z.numpy(), *affine, after.relu, *after.window, *results
+            )
     result = y.permute(0, 3, 1, 2)  # without gradients it may be a view
     return own(result) if need_gradient else result, ConvBlockSaved(x, weight, route, options, after)
 
@@ -110,7 +111,7 @@ def conv_block_backward(
         if after.routes:
             dz = work.maps[: len(dz)]
             ways = (dy_images[block].numpy(), route[block].numpy(), array(None, x.dtype), *after.window)
-            _run(scale_relu_pool.backward, x.dtype, *ways, dz.numpy(), dshift.numpy())
+            run_on_all_threads(scale_relu_pool.backward, x.dtype, *ways, dz.numpy(), dshift.numpy())
         elif need_shift:
             dshift += dz.sum((0, 1, 2))
         if need_x or need_weight:
@@ -140,10 +141,6 @@ def _work(images: Tensor, weight: Tensor, options: ConvOptions, kept: bool = Fal
     memory = scratch(numbers + engine.scratch, images.dtype)
     blocks = [slice(n, n + engine.images) for n in range(0, N, engine.images)]
     return _Work(engine, blocks, memory[:numbers].view(size), memory[numbers:])
-
-
-def _run(kernel: Callable[..., None], dtype: torch.dtype, *arguments: Any) -> None:
-    run_kernel(kernel, kernel_threads(), dtype, *arguments)
 
 
 class _ConvBlock(torch.autograd.Function):

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from minicrnn.layers.window_matrix import ConvOptions, window_matrix_backward
-from minicrnn.threads import kernel_threads, run_kernel
+from minicrnn.threads import run_on_all_threads
 
 MOST_CHANNELS, MOST_TAPS = 4, 100
 COLUMNS, NUMBERS = 1 << 14, 1 << 20  # of X at a time, at most: enough for a long product, few enough for the cache
@@ -116,5 +116,5 @@ def _windows(x: Tensor, options: ConvOptions, scratch: Tensor) -> Iterator[tuple
     for row in range(0, N * Ho, step):
         M = min(step, N * Ho - row) * Wo
         X = scratch[: T * M].view(T, M)
-        run_kernel(conv_few_channels.windows, kernel_threads(), x.dtype, array, geometry, Ho, Wo, row, X.numpy())
+        run_on_all_threads(conv_few_channels.windows, x.dtype, array, geometry, Ho, Wo, row, X.numpy())
         yield slice(row * Wo, row * Wo + M), X

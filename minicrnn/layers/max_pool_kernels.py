@@ -4,9 +4,6 @@ Images are channels last for the kernels; others are converted, and y and dx hav
 by side inside the image, as in every preset, have a kernel of their own: no pixel is in two of them.
 """
 
-from collections.abc import Callable, Hashable
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -16,7 +13,7 @@ from minicrnn.layers.max_pool import MaxPool2dSaved
 from minicrnn.layers.memory_layout import array, channels_last, laid_out
 from minicrnn.layers.pool_windows import PoolWindows, memory_format_of
 from minicrnn.layers.scratch import empty
-from minicrnn.threads import kernel_threads, run_kernel
+from minicrnn.threads import run_on_all_threads
 from minicrnn_kernels import max_pool, scale_relu_pool
 
 BYTE = 128  # places that a byte can tell apart
@@ -33,11 +30,11 @@ def max_pool2d_forward(
     if _side_by_side(windows):
         winner = empty(size if need_winner else (0, 0, 0, 0), torch.int8)
         options = (array(None, x.dtype), array(None, x.dtype), False, *windows.kernel_size)
-        _run(scale_relu_pool.forward, x.dtype, images.numpy(), *options, y.numpy(), winner.numpy())
+        run_on_all_threads(scale_relu_pool.forward, x.dtype, images.numpy(), *options, y.numpy(), winner.numpy())
     else:
         winner = torch.from_numpy(np.empty(size, np.int8 if windows.area <= BYTE else np.int32))
         kinds = (x.dtype, winner.dtype)
-        _run(max_pool.forward, kinds, images.numpy(), _geometry(windows), y.numpy(), winner.numpy())
+        run_on_all_threads(max_pool.forward, kinds, images.numpy(), _geometry(windows), y.numpy(), winner.numpy())
     return laid_out(y, memory_format_of(x)), MaxPool2dSaved(winner.permute(0, 3, 1, 2), windows, memory_format_of(x))
 
 
@@ -48,10 +45,12 @@ def max_pool2d_backward(dy: Float[Tensor, "N C Ho Wo"], saved: MaxPool2dSaved) -
     dx = empty((len(dy), *windows.image, dy.shape[1]), dy.dtype)
     if _side_by_side(windows):
         options = (array(None, dy.dtype), *windows.kernel_size)
-        _run(scale_relu_pool.backward, dy.dtype, dy_images.numpy(), places.numpy(), *options, dx.numpy(), np.empty(0))
+        run_on_all_threads(
+            scale_relu_pool.backward, dy.dtype, dy_images.numpy(), places.numpy(), *options, dx.numpy(), np.empty(0)
+        )
     else:
         kinds = (dy.dtype, winner.dtype)
-        _run(max_pool.backward, kinds, dy_images.numpy(), places.numpy(), _geometry(windows), dx.numpy())
+        run_on_all_threads(max_pool.backward, kinds, dy_images.numpy(), places.numpy(), _geometry(windows), dx.numpy())
     return laid_out(dx, memory_format)
 
 
@@ -65,10 +64,6 @@ def _side_by_side(windows: PoolWindows) -> bool:
     inside = all(o * k <= n for o, k, n in zip(windows.out, windows.kernel_size, windows.image, strict=True))
     plain = windows.padding == (0, 0) and windows.dilation == (1, 1) and windows.stride == windows.kernel_size
     return inside and plain and windows.area <= BYTE
-
-
-def _run(kernel: Callable[..., None], variant: Hashable, *arguments: Any) -> None:
-    run_kernel(kernel, kernel_threads(), variant, *arguments)
 
 
 def _geometry(windows: PoolWindows) -> tuple[int, ...]:

@@ -14,7 +14,6 @@ Kernels work on images that are channels last in memory; others are converted, a
 Source: Ioffe and Szegedy, *Batch Normalization*, 2015 (arXiv 1502.03167), algorithms 1 and 2.
 """
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -29,14 +28,10 @@ from minicrnn.layers.pool_windows import memory_format_of
 from minicrnn.layers.scale_relu_pool import scale_relu_pool, scale_relu_pool_forward
 from minicrnn.layers.scratch import empty
 from minicrnn.layers.sizes import Pair
-from minicrnn.threads import kernel_threads, run_kernel
+from minicrnn.threads import run_on_all_threads
 from minicrnn_kernels import channel_statistics as statistics_kernels
 from minicrnn_kernels import norm_relu as pixel_kernels
 from minicrnn_kernels import norm_relu_pool as pool_kernels
-
-
-def _run(kernel: Callable[..., Any], dtype: torch.dtype, *arguments: Any) -> Any:
-    return run_kernel(kernel, kernel_threads(), dtype, *arguments)
 
 
 def channel_statistics(x: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
@@ -47,7 +42,7 @@ def channel_statistics(x: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, " C"]
     C = x.shape[1]
     if x.numel() == 0:
         return x.new_zeros(C), x.new_ones(C)
-    mean, var = _run(statistics_kernels.statistics, x.dtype, channels_last(x).numpy())
+    mean, var = run_on_all_threads(statistics_kernels.statistics, x.dtype, channels_last(x).numpy())
     return torch.from_numpy(mean).to(x.dtype), torch.from_numpy(var).to(x.dtype)
 
 
@@ -89,7 +84,9 @@ def norm_relu_pool_forward(
     if window == (1, 1):
         images, route = channels_last(x), torch.empty(0, dtype=torch.int8)
         y = empty(tuple(images.shape), x.dtype)
-        _run(pixel_kernels.forward, x.dtype, images.numpy(), scale.numpy(), shift.numpy(), relu, y.numpy())
+        run_on_all_threads(
+            pixel_kernels.forward, x.dtype, images.numpy(), scale.numpy(), shift.numpy(), relu, y.numpy()
+        )
         y = laid_out(y, memory_format_of(x))
     else:
         y, (route, *_) = scale_relu_pool_forward(x, scale, shift, relu, window, need_gradient)
@@ -117,7 +114,7 @@ def norm_relu_pool_backward(
         kernels, ways = pool_kernels, (route.numpy(), *window)
     ways = (dy_images, images.numpy(), *ways)
     if need_sums or from_batch:
-        _run(kernels.backward_sums, x.dtype, *ways, array(mean, x.dtype), sums)
+        run_on_all_threads(kernels.backward_sums, x.dtype, *ways, array(mean, x.dtype), sums)
     S = torch.from_numpy(sums)
     dx = None
     if need_dx:
@@ -127,7 +124,7 @@ def norm_relu_pool_backward(
             b = -a * rstd.square() * S[1] / m
             k = -a * S[0] / m - b * mean
         dx = empty(tuple(images.shape), x.dtype)
-        _run(kernels.backward, x.dtype, *ways, *(array(t, x.dtype) for t in (a, b, k)), dx.numpy())
+        run_on_all_threads(kernels.backward, x.dtype, *ways, *(array(t, x.dtype) for t in (a, b, k)), dx.numpy())
         dx = laid_out(dx, memory_format_of(x))
     return dx, (S[1] * rstd).to(x.dtype), S[0].to(x.dtype)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from minicrnn.layers.activation import ReLUSaved
 from minicrnn.layers.memory_layout import empty_in_layout_of
-from minicrnn.threads import kernel_threads, run_kernel
+from minicrnn.threads import run_on_all_threads
 from minicrnn_kernels import relu
 
 
@@ -25,7 +25,7 @@ def relu_backward(dy: Num[Tensor, "*shape"], saved: ReLUSaved) -> Num[Tensor, "*
     (y,) = saved
     dx = empty_in_layout_of(y)
     arrays = (_flat(_in_layout_of(dx, tensor)).numpy() for tensor in (dy, y))
-    run_kernel(relu.backward, kernel_threads(), dy.dtype, *arrays, _flat(dx).numpy())
+    run_on_all_threads(relu.backward, dy.dtype, *arrays, _flat(dx).numpy())
     return dx
 
 

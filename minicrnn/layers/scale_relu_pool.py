@@ -11,7 +11,6 @@ and needs nothing else.
 Kernels work on images that are channels last in memory; others are converted, and results have the layout of x.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,12 +23,8 @@ from minicrnn.layers.memory_layout import array, channels_last, laid_out
 from minicrnn.layers.pool_windows import memory_format_of
 from minicrnn.layers.scratch import empty
 from minicrnn.layers.sizes import Pair
-from minicrnn.threads import kernel_threads, run_kernel
+from minicrnn.threads import run_on_all_threads
 from minicrnn_kernels import scale_relu_pool as kernels
-
-
-def _run(kernel: Callable[..., Any], dtype: torch.dtype, *arguments: Any) -> Any:
-    return run_kernel(kernel, kernel_threads(), dtype, *arguments)
 
 
 class ScaleReluPoolSaved(NamedTuple):
@@ -56,7 +51,7 @@ def scale_relu_pool_forward(
     size = (N, H // window[0], W // window[1], C)
     y, route = empty(size, x.dtype), empty(size if need_route else (0, 0, 0, 0), torch.int8)
     affine = (array(scale, x.dtype), array(shift, x.dtype))
-    _run(kernels.forward, x.dtype, images.numpy(), *affine, relu, *window, y.numpy(), route.numpy())
+    run_on_all_threads(kernels.forward, x.dtype, images.numpy(), *affine, relu, *window, y.numpy(), route.numpy())
     return laid_out(y, memory_format_of(x)), ScaleReluPoolSaved(route, scale, (H, W), window, memory_format_of(x))
 
 
@@ -73,7 +68,7 @@ def scale_relu_pool_backward(
     N, _, _, C = route.shape
     dx, sums = empty((N, *image, C), dy.dtype), np.zeros(C if need_sums else 0)
     ways = (channels_last(dy).numpy(), route.numpy(), array(scale, dy.dtype), *window)
-    _run(kernels.backward, dy.dtype, *ways, dx.numpy(), sums)
+    run_on_all_threads(kernels.backward, dy.dtype, *ways, dx.numpy(), sums)
     dshift = torch.from_numpy(sums).to(dy.dtype) if need_sums else None
     return laid_out(dx, memory_format), dshift
 

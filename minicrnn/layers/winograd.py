@@ -28,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from minicrnn.layers.window_matrix import ConvOptions
-from minicrnn.threads import kernel_threads, run_kernel
+from minicrnn.threads import run_on_all_threads
 
 # With fewer on either side, the transforms take longer than the products save.
 FEWEST_CHANNELS = 16
@@ -83,7 +83,7 @@ def prepare(
 
     C_out, C_in, *_ = weight.shape
     U = weight.new_empty((tile + 2) ** 2, C_in, C_out) if out is None else out
-    _run(weight_forward, _flat(weight.contiguous()), tile, C_in, C_out, _flat(U))
+    run_on_all_threads(weight_forward, weight.dtype, _flat(weight.contiguous()), tile, C_in, C_out, _flat(U))
     return U
 
 
@@ -93,7 +93,7 @@ def finish(dU: Float[Tensor, "K C_in C_out"], tile: int) -> Float[Tensor, "C_out
 
     _, C_in, C_out = dU.shape
     dweight = dU.new_empty(C_out, C_in, 3, 3)
-    _run(weight_backward, _flat(dU), tile, C_in, C_out, _flat(dweight))
+    run_on_all_threads(weight_backward, dU.dtype, _flat(dU), tile, C_in, C_out, _flat(dweight))
     return dweight
 
 
@@ -124,9 +124,9 @@ def forward(
 
     tiling, C_in, C_out = _tiling(x.shape[0], x.shape[1], x.shape[2], options, tile), x.shape[3], y.shape[3]
     V, M = _carve(scratch, tiling.tiles, (tile + 2) ** 2, C_in, C_out)
-    _run(input_forward, _flat(x), tiling, C_in, _flat(V))
+    run_on_all_threads(input_forward, x.dtype, _flat(x), tiling, C_in, _flat(V))
     multiply(V, U, M)
-    _run(output_forward, _flat(M), tiling, C_out, _flat(y))
+    run_on_all_threads(output_forward, M.dtype, _flat(M), tiling, C_out, _flat(y))
 
 
 def backward(
@@ -153,14 +153,14 @@ def backward(
     tiling = _tiling(x.shape[0], x.shape[1], x.shape[2], options, tile)
     V, M = _carve(scratch, tiling.tiles, *U.shape)
     dM = M.view(len(V), *M.shape[::2])  # [P, K, C_out]: read by the products, as V is
-    _run(output_backward, _flat(dy), tiling, U.shape[2], _flat(dM))
+    run_on_all_threads(output_backward, dy.dtype, _flat(dy), tiling, U.shape[2], _flat(dM))
     if dU is not None:
-        _run(input_forward, _flat(x), tiling, U.shape[1], _flat(V))
+        run_on_all_threads(input_forward, x.dtype, _flat(x), tiling, U.shape[1], _flat(V))
         dU.baddbmm_(V.permute(1, 2, 0), dM.transpose(0, 1))
     if dx is not None:
         dV = V.view(len(U), len(V), U.shape[1])  # V is not needed any more
         torch.bmm(dM.transpose(0, 1), U.mT, out=dV)
-        _run(input_backward, _flat(dV), tiling, U.shape[1], _flat(dx))
+        run_on_all_threads(input_backward, dV.dtype, _flat(dV), tiling, U.shape[1], _flat(dx))
 
 
 def _tiling(n: int, H: int, W: int, options: ConvOptions, tile: int) -> Any:
@@ -177,7 +177,3 @@ def _carve(scratch: Tensor, P: int, K: int, C_in: int, C_out: int) -> tuple[Tens
 
 def _flat(tensor: Tensor) -> Any:
     return tensor.detach().numpy().reshape(-1)
-
-
-def _run(kernel: Callable[..., None], source: Any, *arguments: Any) -> None:
-    run_kernel(kernel, kernel_threads(), source.dtype, source, *arguments)
